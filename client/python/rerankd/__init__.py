@@ -1,0 +1,53 @@
+"""Client for rerankd, the caching proxy for LLM reranking.
+
+from rerankd import Client
+
+with Client() as client:
+    for result in client.rerank("why is the sky blue?", ["Rayleigh scattering", "a recipe"]):
+        print(result.index, result.score)
+"""
+
+from rerankd._client import AsyncClient, Client
+from rerankd._errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InvalidRequestError,
+    RerankError,
+    ResourceExhaustedError,
+    UnavailableError,
+    UnknownModelError,
+    Violation,
+)
+from rerankd._types import (
+    CacheMode,
+    Document,
+    Model,
+    Options,
+    Ranking,
+    Result,
+    ScoreSource,
+    UnscoredReason,
+    Usage,
+)
+
+__all__ = [
+    "AsyncClient",
+    "CacheMode",
+    "Client",
+    "DeadlineExceededError",
+    "Document",
+    "FailedPreconditionError",
+    "InvalidRequestError",
+    "Model",
+    "Options",
+    "Ranking",
+    "RerankError",
+    "ResourceExhaustedError",
+    "Result",
+    "ScoreSource",
+    "UnavailableError",
+    "UnknownModelError",
+    "UnscoredReason",
+    "Usage",
+    "Violation",
+]

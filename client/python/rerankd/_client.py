@@ -1,0 +1,204 @@
+"""The clients: one that blocks, and its twin for asyncio."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, Unpack, cast
+
+import grpc.aio
+
+import grpc
+from rerankd._errors import to_error
+from rerankd._types import (
+    Document,
+    Model,
+    Options,
+    Ranking,
+    to_models,
+    to_ranking,
+    to_request,
+)
+from rerankd.v1 import rerank_pb2 as pb
+from rerankd.v1.rerank_pb2_grpc import RerankServiceStub
+
+if TYPE_CHECKING:
+    from rerankd.v1.rerank_pb2_grpc import RerankServiceAsyncStub
+
+ADDRESS = "127.0.0.1:50051"
+"""Where `rerankd serve` listens unless told otherwise."""
+
+# The server bounds messages and says so in words; a second bound here would only hide them.
+_CHANNEL = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
+
+
+class Client:
+    """A client that blocks. Threads may share it; close it, or use it as a context manager.
+
+    `timeout` is each call's deadline in seconds; None waits for ever. `channel` replaces the
+    plain-text channel to `address`, for TLS or interceptors of your own; it stays yours to close.
+    """
+
+    def __init__(
+        self,
+        address: str = ADDRESS,
+        *,
+        timeout: float | None = 60.0,
+        channel: grpc.Channel | None = None,
+    ) -> None:
+        self._timeout = timeout
+        self._own_channel = channel is None
+        self._channel = channel or grpc.insecure_channel(address, options=_CHANNEL)
+        self._stub = RerankServiceStub(self._channel)
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str | Document],
+        *,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Ranking:
+        """Rank `documents` by how relevant they are to `query`; see `Options` for options.
+
+        `timeout` replaces the client's. Raises RerankError.
+        """
+        request = to_request(query, documents, options, partial_results=False)
+        with _errors():
+            return to_ranking(self._stub.RerankOnce(request, timeout=self._seconds(timeout)))
+
+    def rerank_partial(
+        self,
+        query: str,
+        documents: Sequence[str | Document],
+        *,
+        timeout: float | None = None,
+        **options: Unpack[Options],
+    ) -> Iterator[Ranking]:
+        """Yield better and better rankings, each of them whole; the last has `is_final` set.
+
+        Takes and raises the same as `rerank`. Leaving the loop early ends the call.
+        """
+        request = to_request(query, documents, options, partial_results=True)
+        with _errors():
+            call = self._stub.Rerank(request, timeout=self._seconds(timeout))
+            try:
+                for response in call:
+                    yield to_ranking(response)
+            finally:
+                call.cancel()
+
+    def models(self, *, timeout: float | None = None) -> Sequence[Model]:
+        """List the models that a call may name, the default first. Raises RerankError."""
+        with _errors():
+            request = pb.ListModelsRequest()
+            return to_models(self._stub.ListModels(request, timeout=self._seconds(timeout)))
+
+    def _seconds(self, timeout: float | None) -> float | None:
+        return self._timeout if timeout is None else timeout
+
+    def close(self) -> None:
+        """Close the channel."""
+        if self._own_channel:
+            self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """The asyncio twin of `Client`: same methods, same arguments, same errors."""
+
+    def __init__(
+        self,
+        address: str = ADDRESS,
+        *,
+        timeout: float | None = 60.0,
+        channel: grpc.aio.Channel | None = None,
+    ) -> None:
+        self._timeout = timeout
+        self._own_channel = channel is None
+        self._channel = channel or grpc.aio.insecure_channel(address, options=_CHANNEL)
+        self._stub = cast("RerankServiceAsyncStub", RerankServiceStub(self._channel))
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str | Document],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109  # it becomes the call's gRPC deadline
+        **options: Unpack[Options],
+    ) -> Ranking:
+        """Rank `documents`; see `Client.rerank`."""
+        request = to_request(query, documents, options, partial_results=False)
+        with _errors():
+            return to_ranking(await self._stub.RerankOnce(request, timeout=self._seconds(timeout)))
+
+    async def rerank_partial(
+        self,
+        query: str,
+        documents: Sequence[str | Document],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+        **options: Unpack[Options],
+    ) -> AsyncIterator[Ranking]:
+        """Yield better and better rankings; see `Client.rerank_partial`."""
+        request = to_request(query, documents, options, partial_results=True)
+        with _errors():
+            call = self._stub.Rerank(request, timeout=self._seconds(timeout))
+            try:
+                async for response in call:
+                    yield to_ranking(response)
+            finally:
+                call.cancel()
+
+    async def models(
+        self,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Sequence[Model]:
+        """List the models; see `Client.models`."""
+        with _errors():
+            request = pb.ListModelsRequest()
+            return to_models(await self._stub.ListModels(request, timeout=self._seconds(timeout)))
+
+    def _seconds(self, timeout: float | None) -> float | None:
+        return self._timeout if timeout is None else timeout
+
+    async def close(self) -> None:
+        """Close the channel."""
+        if self._own_channel:
+            await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Raise our errors in place of grpc's."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise to_error(error.code(), error.details(), error.trailing_metadata()) from None
+    except grpc.RpcError as error:
+        call = cast("grpc.Call", error)
+        raise to_error(call.code(), call.details(), call.trailing_metadata()) from None

@@ -1,0 +1,1 @@
+"""The gRPC API: the only place that knows gRPC and protobuf."""

@@ -1,0 +1,102 @@
+"""The servicer: messages in, domain types through, messages out."""
+
+from contextlib import aclosing
+from dataclasses import replace
+
+from rerankd.v1 import rerank_pb2 as pb
+from rerankd.v1.rerank_pb2_grpc import RerankServiceServicer
+from rerankd_server.api.status import Context, statuses
+from rerankd_server.api.validation import Limits, to_domain
+from rerankd_server.reranker import Ranking, Reranker
+from rerankd_server.scoring.scorer import Reason, Source, Usage
+
+_SOURCES = {
+    None: pb.SCORE_SOURCE_UNSPECIFIED,
+    Source.CACHE: pb.SCORE_SOURCE_CACHE,
+    Source.MODEL: pb.SCORE_SOURCE_MODEL,
+    Source.SHARED: pb.SCORE_SOURCE_SHARED,
+}
+_REASONS = {
+    None: pb.UNSCORED_REASON_UNSPECIFIED,
+    Reason.PENDING: pb.UNSCORED_REASON_PENDING,
+    Reason.NOT_CACHED: pb.UNSCORED_REASON_NOT_CACHED,
+    Reason.REFUSED: pb.UNSCORED_REASON_REFUSED,
+    Reason.FAILED: pb.UNSCORED_REASON_FAILED,
+}
+
+
+class RerankService(RerankServiceServicer):
+    """`rerankd.v1.RerankService` over a Reranker."""
+
+    def __init__(self, reranker: Reranker, limits: Limits) -> None:
+        self._reranker = reranker
+        self._limits = limits
+
+    # Written out rather than yielded: a generator that is left at a `yield` is closed by nobody.
+    async def Rerank(  # type: ignore[override]
+        self, request: pb.RerankRequest, context: Context
+    ) -> None:
+        """Stream rankings; see the proto."""
+        async with statuses(context):
+            asked = to_domain(request, self._limits)
+            async with aclosing(self._reranker.rerank(asked)) as rankings:
+                async for ranking in rankings:
+                    await context.write(_to_message(ranking, request))
+
+    async def RerankOnce(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
+        """Give the final ranking; see the proto."""
+        async with statuses(context):
+            asked = replace(to_domain(request, self._limits), partial_results=False)
+            async with aclosing(self._reranker.rerank(asked)) as rankings:
+                return _to_message(await anext(rankings), request)
+        raise AssertionError("unreachable: a failed call is aborted")
+
+    async def ListModels(
+        self,
+        request: pb.ListModelsRequest,
+        context: Context,
+    ) -> pb.ListModelsResponse:
+        """List the models; see the proto."""
+        return pb.ListModelsResponse(
+            models=[
+                pb.Model(
+                    name=model.name,
+                    description=model.description,
+                    is_default=model is self._reranker.default,
+                )
+                for model in self._reranker.models.values()
+            ]
+        )
+
+
+def _to_message(ranking: Ranking, request: pb.RerankRequest) -> pb.RerankResponse:
+    documents = request.documents
+    with_documents = request.return_documents
+    return pb.RerankResponse(
+        results=[
+            pb.RankedDocument(
+                index=position,
+                id=documents[position].id,
+                relevance_score=score,
+                source=_SOURCES[source],
+                unscored_reason=_REASONS[reason],
+                document=documents[position] if with_documents else None,
+            )
+            for position, score, source, reason in ranking.results
+        ],
+        is_final=ranking.is_final,
+        model=ranking.model,
+        usage=_usage(ranking.usage),
+    )
+
+
+def _usage(usage: Usage) -> pb.Usage:
+    return pb.Usage(
+        cached_pairs=usage.cached_pairs,
+        scored_pairs=usage.scored_pairs,
+        shared_pairs=usage.shared_pairs,
+        unscored_pairs=usage.unscored_pairs,
+        model_calls=usage.model_calls,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+    )

@@ -1,0 +1,110 @@
+"""THE table from our errors to gRPC statuses, and how a status is sent.
+
+Every failed call ends here: with a code, a message fit for a person, and google.rpc details fit for
+a program (ErrorInfo always; BadRequest, PreconditionFailure, RetryInfo where they say more).
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2 as details_pb
+from google.rpc import status_pb2
+
+import grpc
+from rerankd_server import errors
+from rerankd_server.logs import log_defect
+
+DOMAIN = "rerankd"
+
+_CODES = grpc.StatusCode
+_TABLE: dict[type[errors.RerankdError], tuple[grpc.StatusCode, str]] = {
+    errors.InvalidRequestError: (_CODES.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    errors.UnknownModelError: (_CODES.NOT_FOUND, "UNKNOWN_MODEL"),
+    errors.IncompleteError: (_CODES.FAILED_PRECONDITION, "INCOMPLETE"),
+    errors.KeyRejectedError: (_CODES.FAILED_PRECONDITION, "KEY_REJECTED"),
+    errors.RequestRejectedError: (_CODES.FAILED_PRECONDITION, "REQUEST_REJECTED"),
+    errors.QuotaSpentError: (_CODES.RESOURCE_EXHAUSTED, "QUOTA_SPENT"),
+    errors.RateLimitedError: (_CODES.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
+    errors.ProviderUnavailableError: (_CODES.UNAVAILABLE, "PROVIDER_UNAVAILABLE"),
+    errors.ShuttingDownError: (_CODES.UNAVAILABLE, "SHUTTING_DOWN"),
+}
+_DEFECT = (_CODES.INTERNAL, "INTERNAL")
+_DEFECT_MESSAGE = "a defect in rerankd; its log says where"
+
+_MOST_VIOLATIONS = 20
+"""How many violations a status lists: it travels in a header, which holds 8 KiB."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+@asynccontextmanager
+async def statuses(context: Context) -> AsyncGenerator[None]:
+    """End the call with the right status, whatever the body raises."""
+    try:
+        yield
+    except errors.RerankdError as error:
+        await _abort(context, error)
+    except asyncio.CancelledError:
+        # A cancel that the caller did not ask for has to be told, or the caller waits for nothing.
+        if not context.cancelled():
+            await _abort(context, errors.ShuttingDownError())
+        raise
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:  # noqa: BLE001  # the last line of defence
+        log_defect(error)
+        await _abort(context, error)
+
+
+async def _abort(context: Context, error: Exception) -> None:
+    code, reason, message, details = _describe(error)
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for detail in (details_pb.ErrorInfo(reason=reason, domain=DOMAIN), *details):
+        packed = AnyMessage()
+        packed.Pack(detail)
+        status.details.append(packed)
+    trailer = ("grpc-status-details-bin", status.SerializeToString())
+    await context.abort(code, message, trailing_metadata=(trailer,))
+
+
+def _describe(error: Exception) -> tuple[grpc.StatusCode, str, str, Sequence[Message]]:
+    """Give the code, the reason, the message and the further details for `error`."""
+    row = _TABLE.get(type(error)) if isinstance(error, errors.RerankdError) else None
+    if row is None:
+        return *_DEFECT, _DEFECT_MESSAGE, ()
+    return *row, str(error), tuple(_details(error))
+
+
+def _details(error: Exception) -> Sequence[Message]:
+    match error:
+        case errors.InvalidRequestError(violations=violations):
+            bad = details_pb.BadRequest()
+            for violation in _first(violations):
+                bad.field_violations.add(field=violation.field, description=violation.description)
+            return [bad]
+        case errors.IncompleteError(unscored=unscored):
+            failure = details_pb.PreconditionFailure()
+            for violation in _first(unscored):
+                failure.violations.add(
+                    type="UNSCORED", subject=violation.field, description=violation.description
+                )
+            return [failure]
+        case errors.ProviderError(retry_after=float(seconds)):
+            delay = Duration()
+            delay.FromNanoseconds(round(seconds * 1e9))
+            return [details_pb.RetryInfo(retry_delay=delay)]
+    return []
+
+
+def _first(violations: Sequence[errors.Violation]) -> Sequence[errors.Violation]:
+    """Give the first violations, and in place of the others their number."""
+    more = len(violations) - _MOST_VIOLATIONS
+    if more <= 0:
+        return violations
+    rest = errors.Violation("documents", f"and {more:,} more like these")
+    return [*violations[:_MOST_VIOLATIONS], rest]

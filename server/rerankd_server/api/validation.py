@@ -1,0 +1,125 @@
+"""Turns a request message into a valid request, or names every rule that it breaks."""
+
+import heapq
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rerankd.v1 import rerank_pb2 as pb
+from rerankd_server.errors import InvalidRequestError, Violation
+from rerankd_server.reranker import RerankRequest
+from rerankd_server.scoring.scorer import CacheMode, Candidate
+
+_CACHE_MODES = {
+    pb.CACHE_MODE_UNSPECIFIED: CacheMode.READ_WRITE,
+    pb.CACHE_MODE_READ_WRITE: CacheMode.READ_WRITE,
+    pb.CACHE_MODE_ONLY_IF_CACHED: CacheMode.ONLY_IF_CACHED,
+    pb.CACHE_MODE_REFRESH: CacheMode.REFRESH,
+    pb.CACHE_MODE_BYPASS: CacheMode.BYPASS,
+}
+
+_RESULT_ROOM = 64
+"""More bytes than one result takes beside its id and its document, on the wire."""
+_RANKING_ROOM = 1024
+"""More bytes than a ranking takes beside its results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that one request may hold."""
+
+    documents: int = 10_000
+    query_chars: int = 16_000
+    """For the query, and for the instruction."""
+    message_bytes: int = 64 << 20
+    """For the request, and for a ranking."""
+
+
+def to_domain(request: pb.RerankRequest, limits: Limits) -> RerankRequest:
+    """Give the request that the message stands for.
+
+    Raises InvalidRequestError with every rule of the proto that it breaks.
+    """
+    if violations := list(_violations(request, limits)):
+        raise InvalidRequestError(violations)
+    return RerankRequest(
+        query=request.query,
+        candidates=[
+            Candidate(
+                document.text,
+                document.prior_score if document.HasField("prior_score") else None,
+            )
+            for document in request.documents
+        ],
+        model=request.model,
+        top_n=request.top_n,
+        instruction=request.instruction,
+        partial_results=request.partial_results,
+        require_complete=request.require_complete,
+        cache_mode=_CACHE_MODES[request.cache_mode],
+    )
+
+
+def _violations(request: pb.RerankRequest, limits: Limits) -> Iterator[Violation]:
+    """Find every broken rule, in the order of the proto's fields."""
+    size = request.ByteSize()
+    if size > limits.message_bytes:
+        yield Violation(
+            "request",
+            f"takes {size:,} bytes, and the limit is {limits.message_bytes:,}; "
+            "send fewer documents, or shorter ones, in a request",
+        )
+    if _is_blank(request.query):
+        yield Violation("query", "is empty; give the text that documents are judged against")
+    for field, text in (("query", request.query), ("instruction", request.instruction)):
+        if len(text) > limits.query_chars:
+            yield Violation(
+                field, f"has {len(text):,} characters, and the limit is {limits.query_chars:,}"
+            )
+    yield from _document_violations(request, limits)
+    if (largest := _largest_ranking(request, size)) > limits.message_bytes:
+        yield Violation(
+            "return_documents" if request.return_documents else "documents",
+            f"the ranking may take {largest:,} bytes, and the limit is "
+            f"{limits.message_bytes:,}; find documents by `index`, or set `top_n`",
+        )
+    if request.cache_mode not in _CACHE_MODES:
+        yield Violation("cache_mode", f"{request.cache_mode} is not a mode that this server knows")
+
+
+def _document_violations(request: pb.RerankRequest, limits: Limits) -> Iterator[Violation]:
+    count = len(request.documents)
+    if not count:
+        yield Violation("documents", "is empty; give at least one document")
+    if count > limits.documents:
+        yield Violation(
+            "documents",
+            f"has {count:,} documents, and the limit is {limits.documents:,}; "
+            "send several requests: scores of different requests compare",
+        )
+    for index, document in enumerate(request.documents):
+        if _is_blank(document.text):
+            yield Violation(f"documents[{index}].text", "is empty; leave the document out")
+        if not math.isfinite(document.prior_score):
+            yield Violation(
+                f"documents[{index}].prior_score",
+                "is not a finite number; leave it out where there is none",
+            )
+
+
+def _is_blank(text: str) -> bool:
+    return not text or text.isspace()
+
+
+def _largest_ranking(request: pb.RerankRequest, size: int) -> int:
+    """Give a bound, in bytes, of the ranking's message; exact to some bytes a result."""
+    count = len(request.documents)
+    bound = size * 2 + _RESULT_ROOM * count + _RANKING_ROOM
+    if bound <= _RANKING_ROOM + (16 << 20):
+        return bound  # far from any limit: not worth a look at each document
+    echoed = (
+        len(document.id.encode()) + (document.ByteSize() if request.return_documents else 0)
+        for document in request.documents
+    )
+    kept = min(request.top_n, count) if request.top_n > 0 else count
+    return sum(heapq.nlargest(kept, echoed)) + _RESULT_ROOM * kept + _RANKING_ROOM

@@ -1,0 +1,175 @@
+"""The application: builds the parts, and starts and stops them in order. The only place that wires.
+
+Start: store, scorers, reranker, server, health. Stop: health says NOT_SERVING, no new calls, the
+running ones finish within the grace, what is bought is stored, store and provider close.
+"""
+
+from dataclasses import dataclass, field
+
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+import grpc
+from rerankd.v1 import rerank_pb2 as pb
+from rerankd.v1.rerank_pb2_grpc import add_RerankServiceServicer_to_server
+from rerankd_server.api.service import RerankService
+from rerankd_server.api.validation import Limits
+from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.store import Store
+from rerankd_server.config import LEXICAL, Settings
+from rerankd_server.errors import ConfigError
+from rerankd_server.reranker import Model, Reranker
+from rerankd_server.scoring.lexical import LexicalScorer
+from rerankd_server.scoring.llm import LLMScorer
+from rerankd_server.scoring.provider import Endpoint, Provider
+from rerankd_server.scoring.scorer import Scorer
+from rerankd_server.scoring.truncated import Truncated
+
+SERVICE = pb.DESCRIPTOR.services_by_name["RerankService"].full_name
+_OPENAI = "https://api.openai.com/v1"
+"""What OpenAI's own endpoint is called in cache keys."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What was built and has to be closed."""
+
+    store: Store
+    provider: Provider | None = None
+    caches: list[Cached] = field(default_factory=list)
+
+
+class App:
+    """One server: `await start()`, then `address` says where it listens, then `await stop()`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.address = ""
+        self._parts = _Parts(Store(settings.data_dir, settings.cache_size, settings.cache_ttl))
+        self._models = _build_models(settings, self._parts)
+        self._health = health_aio.HealthServicer()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Open the store and listen. Raises ConfigError where that cannot be."""
+        settings = self.settings
+        await self._parts.store.open()
+        reranker = Reranker(self._models, settings.partial_interval)
+        limits = Limits(
+            settings.max_documents, settings.max_query_chars, settings.max_message_bytes
+        )
+        self._server = _build_server(RerankService(reranker, limits), self._health, limits)
+        try:
+            port = self._server.add_insecure_port(settings.listen)
+        except RuntimeError:
+            await self._parts.store.close()
+            raise ConfigError(
+                f"listen: cannot listen on {settings.listen}; another process may use that port, "
+                "or this machine may not have that address"
+            ) from None
+        self.address = _address(settings.listen, port)
+        await self._server.start()
+        await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        default = reranker.default
+        if default.name == LEXICAL and not settings.model:
+            _log.warning(
+                "no language model: ranking by shared words only",
+                fix="set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server",
+            )
+        _log.info(
+            "ready",
+            listen=self.address,
+            model=default.name,
+            pairs_stored=await self._parts.store.count(),
+            data_dir=str(settings.data_dir),
+        )
+        if self._parts.provider is not None:
+            self._parts.provider.warm_up()
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Stop in order; running calls get `grace` seconds (default: the setting)."""
+        if self._server is None:
+            return
+        seconds = self.settings.grace if grace is None else grace
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(seconds)
+        for cache in self._parts.caches:
+            await cache.drain(seconds)
+        await self._parts.store.close()
+        if self._parts.provider is not None:
+            await self._parts.provider.close()
+        _log.info("stopped")
+
+    async def hurry(self) -> None:
+        """End the grace of a `stop` that is under way."""
+        if self._server is not None:
+            await self._server.stop(0)
+
+
+def _build_models(settings: Settings, parts: _Parts) -> list[Model]:
+    """Build what requests may name, the default first. Raises ConfigError."""
+    models: list[Model] = []
+    if settings.default_model != LEXICAL:
+        endpoint = Endpoint(
+            base_url=settings.base_url,
+            api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+            timeout=settings.timeout,
+            attempts=settings.attempts,
+            longest_wait=settings.longest_wait,
+            concurrency=settings.concurrency,
+        )
+        parts.provider = Provider(endpoint)
+        scorer = LLMScorer(
+            parts.provider,
+            settings.provider_name or settings.base_url or _OPENAI,
+            settings.default_model,
+            workers=settings.concurrency,
+        )
+        description = f"{settings.default_model}, asked about each document alone"
+        models.append(Model(settings.default_model, description, _cached(scorer, settings, parts)))
+    try:
+        lexical = _cached(LexicalScorer(), settings, parts)
+    except ConfigError:
+        if models:
+            return models
+        raise ConfigError(
+            "no language model and no word list: set OPENAI_API_KEY (or OPENAI_BASE_URL for a "
+            "local server), or pip install 'rerankd[server,offline]' to rank by shared words"
+        ) from None
+    models.append(Model(LEXICAL, "BM25 with word weights from general English", lexical))
+    return models
+
+
+def _cached(scorer: Scorer, settings: Settings, parts: _Parts) -> Scorer:
+    cache = Cached(scorer, parts.store)
+    parts.caches.append(cache)
+    return Truncated(cache, settings.max_document_chars)
+
+
+def _build_server(
+    service: RerankService, health: health_aio.HealthServicer, limits: Limits
+) -> grpc.aio.Server:
+    # Twice the limit: what lies between is refused by us, with an error that says what to do.
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", 2 * limits.message_bytes),
+            ("grpc.max_send_message_length", 2 * limits.message_bytes),
+            ("grpc.so_reuseport", 0),  # or two servers share one port, each with half the calls
+        ]
+    )
+    add_RerankServiceServicer_to_server(service, server)
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+    reflection.enable_server_reflection((SERVICE, health_name, reflection.SERVICE_NAME), server)
+    return server
+
+
+def _address(listen: str, port: int) -> str:
+    """Give the address that clients dial, with the port that was really taken."""
+    if listen.startswith("unix:"):
+        return listen
+    return f"{listen.rpartition(':')[0]}:{port}"

@@ -1,0 +1,167 @@
+"""The store: sealed scores on disk, by key. The only place that knows diskcache.
+
+One thread of its own does all that blocks. A read that fails is a miss and a write that fails loses
+only the saving, never the answer: both say so in the log, and the caller goes on.
+
+Nothing read from disk is trusted. diskcache would unpickle rows that are marked so, and read or
+delete files that rows name (CVE-2025-69872); `_BytesDisk` refuses both, and what is left is bytes
+that must pass their checksum.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import diskcache
+import structlog
+
+from rerankd_server.caching.envelope import seal, unseal
+from rerankd_server.errors import ConfigError
+from rerankd_server.scoring.scorer import Score
+
+T = TypeVar("T")
+
+_log = structlog.get_logger()
+
+_FOLDER = "scores-v1"
+"""The folder's name inside the data folder: another layout on disk gets another name."""
+_LOCK_WAIT = 5.0
+"""Seconds to wait for another process's transaction."""
+_TRANSACTION = 1000
+"""Most scores in one transaction: what bounds the write-ahead log, and a reader's wait."""
+_LOG_ROOM = 8 << 20
+"""Bytes of the size limit kept free for SQLite's write-ahead log, which stands beside the data."""
+SMALLEST_LIMIT = 4 * _LOG_ROOM
+"""The least size limit, bytes."""
+
+_FAILURES = (sqlite3.Error, OSError, diskcache.Timeout)
+
+
+class _BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
+    """Bytes in and out, all of it in the database: no pickles, no files, whatever a row says."""
+
+    def __init__(self, directory: str, **_settings: object) -> None:
+        super().__init__(directory)
+
+    def put(self, key: bytes) -> tuple[memoryview, bool]:
+        return memoryview(key), True
+
+    def get(self, key: object, raw: object) -> object:
+        if not raw or not isinstance(key, bytes):
+            raise OSError("refused a stored key that is not plain bytes")
+        return key
+
+    def store(
+        self,
+        value: bytes,
+        read: object,
+        key: object = None,
+    ) -> tuple[int, int, None, memoryview]:
+        return 0, diskcache.core.MODE_RAW, None, memoryview(value)
+
+    def fetch(
+        self,
+        mode: object,
+        filename: object,
+        value: object,
+        read: object,
+    ) -> bytes:
+        # diskcache takes an OSError here for "not there".
+        if mode != diskcache.core.MODE_RAW or filename is not None or not isinstance(value, bytes):
+            raise OSError("refused a stored value that is not plain bytes")
+        return value
+
+    def remove(self, file_path: object) -> None:
+        """Delete nothing: we never store a file, so a row that names one was planted."""
+
+
+class Store:
+    """Scores by 32-byte key, in `data_dir`, in at most `size_limit` bytes.
+
+    Scores older than `ttl` seconds are misses (None: never). Where room runs out, those stored
+    longest ago go first.
+    """
+
+    def __init__(self, data_dir: Path, size_limit: int, ttl: float | None = None) -> None:
+        self.folder = data_dir / _FOLDER
+        self._size_limit = size_limit
+        self._ttl = ttl
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._cache: Any = None
+
+    async def open(self) -> None:
+        """Open the folder, making it where it is not there. Raises ConfigError where it cannot be.
+
+        Only this user may enter the folder (mode 0700).
+        """
+        try:
+            self._cache = await self._in_thread(self._open)
+        except (*_FAILURES, AttributeError, TypeError, ValueError) as error:
+            # The last three: diskcache met settings in the folder that it did not write.
+            self._thread.shutdown(wait=False)
+            raise ConfigError(
+                f"data_dir: the store in {self.folder} cannot be opened "
+                f"({type(error).__name__}: {error}); give another folder, or delete this one: "
+                "what is lost are stored scores"
+            ) from None
+
+    def _open(self) -> Any:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        # Every setting of diskcache is given, so that none is read from the folder.
+        settings = diskcache.DEFAULT_SETTINGS | {
+            "size_limit": self._size_limit - _LOG_ROOM,
+            "sqlite_journal_size_limit": _LOG_ROOM // 2,
+        }
+        cache = diskcache.Cache(str(self.folder), timeout=_LOCK_WAIT, disk=_BytesDisk, **settings)
+        for file in self.folder.iterdir():
+            file.chmod(0o600)
+        return cache
+
+    async def close(self) -> None:
+        """Finish what was asked before, and close."""
+        if self._cache is not None:
+            await self._in_thread(self._cache.close)
+        self._thread.shutdown(wait=True)
+
+    async def count(self) -> int:
+        """Give the number of stored scores; 0 where the store cannot say."""
+        return await self._guarded("count", lambda: len(self._cache), 0)
+
+    async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Score]:
+        """Give the scores that are stored under `keys`, without those that are not."""
+        return await self._guarded("read", lambda: self._read(keys), {})
+
+    async def write(self, scores: Mapping[bytes, Score]) -> None:
+        """Store `scores`; when this returns they are committed, and survive the process's death."""
+        entries = [(key, seal(key, score)) for key, score in scores.items()]
+        for start in range(0, len(entries), _TRANSACTION):
+            part = entries[start : start + _TRANSACTION]
+            await self._guarded("write", partial(self._write, part), None)
+
+    def _read(self, keys: Sequence[bytes]) -> Mapping[bytes, Score]:
+        get = self._cache.get
+        found: dict[bytes, Score] = {}
+        for key in keys:
+            if (data := get(key)) is not None and (score := unseal(key, data)) is not None:
+                found[key] = score
+        return found
+
+    def _write(self, entries: Iterable[tuple[bytes, bytes]]) -> None:
+        with self._cache.transact():
+            for key, data in entries:
+                self._cache.set(key, data, expire=self._ttl)
+
+    async def _guarded(self, what: str, work: Callable[[], T], otherwise: T) -> T:
+        try:
+            return await self._in_thread(work)
+        except _FAILURES as error:
+            _log.warning("store failed", doing=what, error=f"{type(error).__name__}: {error}")
+            return otherwise
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -1,0 +1,95 @@
+"""The command line: `rerankd serve | rank | demo`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rerankd_server import __version__
+from rerankd_server.config import Settings
+from rerankd_server.errors import ConfigError
+
+_NOT_FLAGS = {"api_key"}
+"""Settings that are not flags: other users of the machine can read a command line."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit status: 0, 1 where it failed, 2 where it was misused."""
+    options = _parser().parse_args(arguments)
+    try:
+        # Each command imports its own needs: `serve` does not wait for what `rank` draws with.
+        match options.command:
+            case "serve":
+                from rerankd_server.commands.serve import serve  # noqa: PLC0415
+
+                return serve(_flags(options), os.environ, options.config)
+            case "rank":
+                from rerankd_server.commands.rank import rank  # noqa: PLC0415
+
+                return rank(options)
+            case _:
+                from rerankd_server.commands.demo import demo  # noqa: PLC0415
+
+                return demo()
+    except ConfigError as error:
+        print(f"rerankd: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rerankd", description="A local caching proxy for LLM reranking, with a gRPC API."
+    )
+    parser.add_argument("--version", action="version", version=f"rerankd {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser(
+        "serve",
+        help="run the server",
+        description="Run the server. Each setting is also an environment variable (RERANKD_LISTEN) "
+        "and a TOML key (listen); OPENAI_API_KEY and OPENAI_BASE_URL work as everywhere.",
+    )
+    serve.add_argument("--config", type=Path, metavar="FILE", help="read settings from a TOML file")
+    for name, setting in Settings.model_fields.items():
+        if name not in _NOT_FLAGS:
+            default = setting.get_default()
+            shown = f" (default: {default})" if default not in (None, "") else ""
+            serve.add_argument(
+                f"--{name.replace('_', '-')}",
+                metavar=name.upper(),
+                help=f"{setting.description}{shown}".replace("%", "%%"),
+            )
+
+    rank = commands.add_parser(
+        "rank",
+        help="rank documents from files or standard input",
+        description="Ask a running server to rank documents: a line each, or JSON lines with "
+        '"text" and, if you like, "id" and "prior_score".',
+    )
+    rank.add_argument("query", metavar="QUERY")
+    rank.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: standard input")
+    rank.add_argument("-n", "--top-n", type=int, default=0, metavar="N", help="show the first N")
+    rank.add_argument("--json", action="store_true", help="print one JSON object")
+    rank.add_argument("--model", default="", help="a model of the server's")
+    rank.add_argument("--instruction", default="", help='what "relevant" means, in words')
+    rank.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
+    rank.add_argument(
+        "--address",
+        default=os.environ.get("RERANKD_ADDRESS", "127.0.0.1:50051"),
+        help="the server's (default: RERANKD_ADDRESS, or %(default)s)",
+    )
+
+    commands.add_parser("demo", help="see it work, with nothing configured")
+    return parser
+
+
+def _flags(options: argparse.Namespace) -> dict[str, str]:
+    """Give the settings that were given as flags."""
+    return {
+        name: value
+        for name in Settings.model_fields
+        if (value := getattr(options, name, None)) is not None
+    }

@@ -1,0 +1,1 @@
+"""The commands that `cli` offers, a file each."""

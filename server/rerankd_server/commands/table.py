@@ -1,0 +1,66 @@
+"""Rankings for people: a table that fills in live, and a last line that sums it up."""
+
+from collections.abc import Sequence
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rerankd import Document, Ranking, Result, ScoreSource
+
+_STYLES = {ScoreSource.CACHE: "green", ScoreSource.MODEL: "cyan", ScoreSource.SHARED: "blue"}
+_MARGIN = 4
+"""Lines of the screen that the table leaves free while it fills in."""
+
+
+def table(
+    ranking: Ranking, documents: Sequence[Document], most_rows: int | None = None
+) -> RenderableType:
+    """Draw `ranking`, a row each: place, score, where the score came from, text."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    drawn.add_column("", justify="right", min_width=2)
+    drawn.add_column("score", min_width=5)
+    drawn.add_column("source", min_width=10)
+    drawn.add_column("document", no_wrap=True, overflow="ellipsis")
+    for place, result in enumerate(ranking.results[:most_rows], 1):
+        drawn.add_row(str(place), _score(result), _source(result), _text(documents[result.index]))
+    if most_rows is not None and len(ranking.results) > most_rows:
+        drawn.add_row("", "", "", f"... and {len(ranking.results) - most_rows:,} more")
+    return drawn
+
+
+def rows_that_fit(console: Console) -> int | None:
+    """Give how many rows a live table may have here; None where nothing is drawn live."""
+    return max(1, console.height - _MARGIN) if console.is_terminal else None
+
+
+def summary(ranking: Ranking, seconds: float) -> str:
+    """Say in a line what a ranking took."""
+    usage = ranking.usage
+    parts = [f"{usage.cached_pairs:,} cached", f"{usage.scored_pairs:,} scored"]
+    if usage.shared_pairs:
+        parts.append(f"{usage.shared_pairs:,} shared")
+    if usage.unscored_pairs:
+        parts.append(f"{usage.unscored_pairs:,} without a score")
+    took = f"{seconds * 1000:,.1f} ms" if seconds < 1 else f"{seconds:,.2f} s"
+    line = f"{', '.join(parts)}; {usage.model_calls:,} model calls, "
+    tokens = usage.prompt_tokens + usage.completion_tokens
+    line += f"{tokens:,} tokens; {took}"
+    if usage.cost_usd is not None:
+        line += f"; ${usage.cost_usd:.6f}"
+    return f"{line} ({ranking.model})"
+
+
+def _score(result: Result) -> str:
+    return "" if result.score is None else f"{result.score:.3f}"
+
+
+def _source(result: Result) -> Text:
+    if result.source is not None:
+        return Text(result.source.value, style=_STYLES[result.source])
+    return Text(result.unscored_reason.value if result.unscored_reason else "", style="dim")
+
+
+def _text(document: Document) -> Text:
+    name = f"{document.id}  " if document.id else ""
+    return Text(name, style="dim") + Text(" ".join(document.text.split()))

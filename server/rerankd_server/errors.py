@@ -1,0 +1,112 @@
+"""Everything that rerankd raises on purpose.
+
+RerankdError
+├── ConfigError               a setting is wrong: the server does not start
+├── InvalidRequestError       fields of a request break the API's rules
+├── UnknownModelError         a request names a model that is not served
+├── IncompleteError           a request wants every score, and some cannot be had
+├── ShuttingDownError         the server stopped before the call was answered
+└── ProviderError             the model's provider did not give a score
+    ├── KeyRejectedError      it refuses the key
+    ├── RequestRejectedError  it refuses the call itself
+    ├── QuotaSpentError       the account has no credit left
+    ├── RateLimitedError      it asks for fewer calls
+    └── ProviderUnavailableError  it cannot be reached, or fails
+
+`api/status.py` holds the one table from these to gRPC statuses. Messages never hold a key, a query,
+a document, or a provider's own words, which may quote any of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class RerankdError(Exception):
+    """Base of every error that rerankd raises on purpose; `str()` is fit for a caller's eyes."""
+
+
+class ConfigError(RerankdError):
+    """A setting is wrong; the message names it and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One rule that one field of a request breaks."""
+
+    field: str
+    """Path of the field, as in the proto: `documents[3].text`."""
+    description: str
+
+
+class InvalidRequestError(RerankdError):
+    """A request breaks the API's rules; `violations` holds each broken rule, at least one."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        first = violations[0]
+        more = f" (and {len(violations) - 1:,} more)" if len(violations) > 1 else ""
+        super().__init__(f"{first.field}: {first.description}{more}")
+        self.violations = tuple(violations)
+
+
+class UnknownModelError(RerankdError):
+    """A request names a model that this server does not serve."""
+
+
+class IncompleteError(RerankdError):
+    """`require_complete` was asked for, and the documents in `unscored` have no score."""
+
+    def __init__(self, unscored: Sequence[Violation]) -> None:
+        super().__init__(
+            f"{len(unscored):,} of the documents have no score, first {unscored[0].field}: "
+            f"{unscored[0].description}; leave require_complete unset to get the others ranked"
+        )
+        self.unscored = tuple(unscored)
+
+
+class ShuttingDownError(RerankdError):
+    """The server stopped before the call was answered."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down; call again, or call another one")
+
+
+class ProviderError(RerankdError):
+    """The provider did not give a score."""
+
+    retry_after: float | None = None
+    """Seconds after which a caller may try again; None where trying again will not help."""
+
+    stops_everything: bool = False
+    """Whether every further call would fail in the same way, so that none is worth sending."""
+
+
+class KeyRejectedError(ProviderError):
+    """The provider refuses the key (401, 403)."""
+
+    stops_everything = True
+
+
+class RequestRejectedError(ProviderError):
+    """The provider refuses the call itself (other 4xx)."""
+
+
+class QuotaSpentError(ProviderError):
+    """The provider's account has no credit left (429 `insufficient_quota`, 402)."""
+
+    stops_everything = True
+
+
+class RateLimitedError(ProviderError):
+    """The provider asks for fewer calls (429), after every attempt."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ProviderUnavailableError(ProviderError):
+    """The provider cannot be reached or fails (408, 409, 5xx, connection), after every attempt."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

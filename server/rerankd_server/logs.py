@@ -1,0 +1,46 @@
+"""Structured logs on standard error.
+
+Nothing private is logged: no key, no query, no document. An exception's own words may hold any of
+them, so a defect is logged as its type and the places in the code that it passed through.
+"""
+
+import logging
+import sys
+import traceback
+from typing import Literal
+
+import structlog
+
+LogFormat = Literal["console", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def configure_logs(log_format: LogFormat, level: LogLevel) -> None:
+    """Send logs to standard error, a line each: for people (`console`) or machines (`json`)."""
+    renderer: structlog.typing.Processor
+    if log_format == "json":
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def log_defect(error: BaseException) -> None:
+    """Log an exception that nobody expected: what it is and where it rose, not what it says."""
+    places = [
+        f"{frame.filename}:{frame.lineno} {frame.name}"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ]
+    structlog.get_logger().error("defect", error=type(error).__qualname__, places=places)

@@ -1,0 +1,205 @@
+"""One request: ask the scorer, order what it says, yield rankings until the last one."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rerankd_server.errors import IncompleteError, UnknownModelError, Violation
+from rerankd_server.scoring.scorer import (
+    Ask,
+    CacheMode,
+    Candidate,
+    Progress,
+    Reason,
+    Scorer,
+    Source,
+    Unscored,
+    Usage,
+)
+
+_WHY = {
+    Reason.PENDING: "is still being scored",
+    Reason.NOT_CACHED: "is not cached, and the request asks for cached scores only",
+    Reason.REFUSED: "was refused: the model declined, or its reply holds no score",
+    Reason.FAILED: "failed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A scorer that requests may name."""
+
+    name: str
+    description: str
+    scorer: Scorer
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """One valid request."""
+
+    query: str
+    candidates: Sequence[Candidate]
+    """In the first stage's order, which breaks ties."""
+    model: str = ""
+    """A model's name; empty means the default."""
+    top_n: int = 0
+    """How many results to give; 0 or less means all."""
+    instruction: str = ""
+    partial_results: bool = False
+    require_complete: bool = False
+    cache_mode: CacheMode = CacheMode.READ_WRITE
+
+
+class Result(NamedTuple):
+    """One document's place in a ranking."""
+
+    position: int
+    """Position in the request's candidates."""
+    score: float | None
+    """0 to 1; None where there is no score."""
+    source: Source | None
+    reason: Reason | None
+    """Why there is no score; None where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A whole ranking, best first; documents without a score come last, in the request's order."""
+
+    results: Sequence[Result]
+    is_final: bool
+    model: str
+    usage: Usage
+
+
+class Reranker:
+    """Ranks candidates with one of `models`, the first being the default.
+
+    With partial results, at least `partial_interval` seconds lie between two rankings.
+    """
+
+    def __init__(self, models: Sequence[Model], partial_interval: float = 0.05) -> None:
+        self.models: Mapping[str, Model] = {model.name: model for model in models}
+        self.default = models[0]
+        self._partial_interval = partial_interval
+
+    async def rerank(self, request: RerankRequest) -> AsyncGenerator[Ranking]:
+        """Yield rankings of `request`; the last one, or the only one, is final.
+
+        Raises UnknownModelError; IncompleteError or ProviderError where the request wants every
+        score; ProviderError where the provider's failing left no document with a score.
+        """
+        model = self._find(request.model)
+        board = _Board(request, model.name)
+        ask = Ask(request.query, request.instruction, request.cache_mode)
+        async with aclosing(model.scorer.score(ask, request.candidates)) as progress:
+            if request.partial_results:
+                async with aclosing(self._partial(board, progress)) as rankings:
+                    async for ranking in rankings:
+                        yield ranking
+            else:
+                async for step in progress:
+                    board.note(step)
+        board.check()
+        yield board.ranking(is_final=True)
+
+    def _find(self, name: str) -> Model:
+        if not name:
+            return self.default
+        try:
+            return self.models[name]
+        except KeyError:
+            raise UnknownModelError(
+                f"model {name[:80]!r} is not served here; this server has "
+                + ", ".join(repr(known) for known in self.models)
+            ) from None
+
+    async def _partial(
+        self, board: "_Board", progress: AsyncGenerator[Progress]
+    ) -> AsyncGenerator[Ranking]:
+        """Yield a ranking whenever there is news, and the interval since the last one is over."""
+        news = asyncio.Event()
+
+        async def follow() -> None:
+            try:
+                async for step in progress:
+                    board.note(step)
+                    news.set()
+            finally:
+                news.set()
+
+        following = asyncio.create_task(follow())
+        try:
+            while True:
+                await news.wait()
+                if following.done():
+                    break
+                news.clear()
+                yield board.ranking(is_final=False)
+                await asyncio.wait({following}, timeout=self._partial_interval)
+            await following
+        finally:
+            following.cancel()
+            await asyncio.wait({following})
+
+
+class _Board:
+    """What is known of one request's candidates so far."""
+
+    def __init__(self, request: RerankRequest, model: str) -> None:
+        count = len(request.candidates)
+        self._request = request
+        self._model = model
+        self._scores: list[float | None] = [None] * count
+        self._sources: list[Source | None] = [None] * count
+        self._unscored: dict[int, Unscored] = {}
+        self._usage = Usage()
+
+    def note(self, progress: Progress) -> None:
+        """Take in outcomes."""
+        for index, score in progress.scores.items():
+            self._scores[index] = score.value
+            self._sources[index] = progress.source
+        self._unscored.update(progress.unscored)
+        self._usage += progress.usage
+
+    def ranking(self, *, is_final: bool) -> Ranking:
+        """Order what is known. Equal scores keep the request's order: `sorted` is stable."""
+        scores = self._scores
+        scored = sorted(
+            (i for i, score in enumerate(scores) if score is not None), key=_descending(scores)
+        )
+        order = scored + [i for i, score in enumerate(scores) if score is None]
+        if self._request.top_n > 0:
+            order = order[: self._request.top_n]
+        results = [Result(i, scores[i], self._sources[i], self._reason(i)) for i in order]
+        return Ranking(results, is_final, self._model, self._usage)
+
+    def check(self) -> None:
+        """Raise what makes the request fail, now that every outcome is known."""
+        unscored = sorted(self._unscored.items())
+        if not unscored:
+            return
+        error = next((u.error for _, u in unscored if u.error is not None), None)
+        if self._request.require_complete:
+            raise error or IncompleteError(
+                [Violation(f"documents[{i}]", _WHY[u.reason]) for i, u in unscored]
+            )
+        if error is not None and all(score is None for score in self._scores):
+            raise error
+
+    def _reason(self, index: int) -> Reason | None:
+        if self._scores[index] is not None:
+            return None
+        unscored = self._unscored.get(index)
+        return unscored.reason if unscored else Reason.PENDING
+
+
+def _descending(scores: Sequence[float | None]) -> Callable[[int], float]:
+    def key(index: int) -> float:
+        return -(scores[index] or 0.0)
+
+    return key

@@ -1,0 +1,127 @@
+"""Reads a model's reply: the label it gives and, with log-probabilities, how sure it was.
+
+A reply counts only where it is whole and holds exactly one label: it is one number in range, or has
+one `score: N`. Everything else holds no score; nothing is clamped, rounded or guessed. The score is
+then the expected label over the probabilities of the label tokens (Liu et al., "G-Eval", 2023),
+or, where these hold under half of the probability, the label itself; over 10.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from rerankd_server.scoring.scorer import LABELS, rounded
+
+_WHOLE = ("stop", "eos_token")
+"""How finish reasons say that a reply is complete; `eos_token` is text-generation-inference's."""
+
+_ENOUGH = 0.5
+"""The least probability that label tokens must hold together to speak for the model."""
+
+_NUMBER = re.compile(r"\s*(?P<label>[0-9]{1,2})\s*", re.ASCII)
+_SCORE = re.compile(
+    r"\bscore\s*[:=]\s*(?P<label>[0-9]+)(?!\w)"
+    r"(?P<rest>\s*/\s*[0-9.]*[0-9]|[.,][0-9]+|\s*[-\u2013]\s*[0-9]+|\s*%)?",
+    re.ASCII | re.IGNORECASE,
+)
+"""One `score: N`; `rest` is what makes another number of it: a fraction, a range, a percentage."""
+_OUT_OF_TEN = re.compile(r"\s*/\s*10", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token of a reply."""
+
+    text: str
+    alternatives: Mapping[str, float]
+    """Probabilities of the likeliest tokens at this place, the chosen one's among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a provider answered to one prompt."""
+
+    text: str
+    finish: str
+    """Why the model stopped: `stop` where it had said all."""
+    refused: bool = False
+    """Whether the provider says that the model declined."""
+    tokens: Sequence[Token] = ()
+    """The tokens that make up `text`; empty where the provider tells no probabilities."""
+    model: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a reply says."""
+
+    value: float
+    """The score, 0 to 1."""
+    labels: Sequence[float] = ()
+    """The probability of each of LABELS; empty where the reply told none."""
+
+
+def read_answer(reply: Reply) -> Answer | None:
+    """Give what `reply` says, or None where it holds no score."""
+    if reply.refused or reply.finish not in _WHOLE:
+        return None
+    found = _find_label(reply.text)
+    if found is None:
+        return None
+    label, start = found
+    probabilities = _label_probabilities(reply.tokens, start)
+    total = sum(probabilities)
+    if total < _ENOUGH:
+        return Answer(rounded(label / LABELS[-1]), probabilities)
+    expected = sum(n * p for n, p in zip(LABELS, probabilities, strict=True)) / total
+    return Answer(rounded(min(expected / LABELS[-1], 1.0)), probabilities)
+
+
+def _find_label(text: str) -> tuple[int, int] | None:
+    """Give the one label in `text` and the place where its digits begin."""
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        matches = list(_SCORE.finditer(text))
+        if len(matches) != 1:
+            return None
+        match = matches[0]
+        if match["rest"] and not _OUT_OF_TEN.fullmatch(match["rest"]):
+            return None
+    label = int(match["label"])
+    return (label, match.start("label")) if label in LABELS else None
+
+
+def _label_probabilities(tokens: Sequence[Token], start: int) -> Sequence[float]:
+    """Give each label's probability at the token that holds the reply's character `start`."""
+    ends = accumulate(len(token.text) for token in tokens)
+    index = next((i for i, end in enumerate(ends) if end > start), None)
+    if index is None:
+        return ()
+    here: dict[str, float] = {}
+    for text, probability in tokens[index].alternatives.items():
+        here[text.strip()] = here.get(text.strip(), 0.0) + probability
+    labels = [here.get(str(label), 0.0) for label in LABELS]
+    if "10" not in here and labels[1]:
+        _split_one(labels, tokens[index:])
+    return labels if any(labels) else ()
+
+
+def _split_one(labels: list[float], tokens: Sequence[Token]) -> None:
+    """Share a "1" out between 1 and 10, for models that write numbers digit by digit.
+
+    Where the model wrote the "1", the next token tells. Where it wrote another digit, nothing was
+    seen of what would have followed: the "1" then goes to whichever of 1 and 10 lies nearer to the
+    other labels' mean.
+    """
+    one = labels[1]
+    if tokens[0].text.strip() == "1":
+        following = tokens[1].alternatives if len(tokens) > 1 else {}
+        ten = following.get("0", 0.0)
+    else:
+        others = sum(labels) - one
+        mean = sum(n * p for n, p in zip(LABELS, labels, strict=True)) - one
+        ten = 1.0 if others and mean / others > (1 + 10) / 2 else 0.0
+    labels[1], labels[10] = one * (1 - ten), one * ten

@@ -1,0 +1,54 @@
+"""The sampling parameters of a call, and what a model teaches of them.
+
+Not every model takes every parameter: reasoning models answer 400 to `temperature`, `max_tokens`
+and `logprobs`, and some servers allow fewer `top_logprobs`. We ask for all we would like; where a
+reply names one as unwelcome, that one is given up, and the model is never sent it again.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+_NAMES = re.compile(r"\b(temperature|max_tokens|(?:top_)?logprobs)\b", re.IGNORECASE)
+_TOO_LONG = re.compile(r"context[ _]length|context[ _]window", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What is sent beside model and messages; None leaves a parameter out."""
+
+    temperature: float | None = 0.0
+    max_tokens: int | None = 8
+    """A label takes 1 or 2 tokens; a model that says more has not followed, and is cut off."""
+    top_logprobs: int | None = 20
+
+    def without(self, name: str) -> "Parameters":
+        """Give up the parameter `name`, or ask for less of it where less is worth having."""
+        match name:
+            case "temperature":
+                return replace(self, temperature=None)
+            case "max_tokens":
+                return replace(self, max_tokens=None)
+            case _:
+                # 5 is what servers that allow few alternatives allow; it still covers the mass.
+                return replace(self, top_logprobs=5 if self.top_logprobs == 20 else None)
+
+
+def unwelcome(param: str | None, message: str) -> str | None:
+    """Name the parameter that a provider's 4xx reply complains about, if it is one of ours."""
+    if _TOO_LONG.search(message):
+        return None  # such replies mention max_tokens, but it is the document that is too long
+    found = _NAMES.search(param or "") or _NAMES.search(message)
+    return found[1].lower() if found else None
+
+
+class Learnt:
+    """The parameters to send to one model: all of them at first, then what it has not refused."""
+
+    def __init__(self, wish: Parameters) -> None:
+        self.current = wish
+
+    def refuse(self, sent: Parameters, name: str) -> bool:
+        """Remember that the model refused `name` among `sent`. True where a new try is worth it."""
+        if sent == self.current:
+            self.current = sent.without(name)
+        return sent != self.current

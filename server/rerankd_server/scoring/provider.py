@@ -1,0 +1,321 @@
+"""A provider: one OpenAI-compatible endpoint. The only place that knows the openai SDK.
+
+`complete` sends one prompt, tries again where that can help, and turns what goes wrong into our
+errors. A provider's own words never leave this file: they may quote the key or the document.
+"""
+
+import asyncio
+import logging
+import math
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from rerankd_server.errors import (
+    KeyRejectedError,
+    ProviderError,
+    ProviderUnavailableError,
+    QuotaSpentError,
+    RateLimitedError,
+    RequestRejectedError,
+)
+from rerankd_server.scoring.answers import Reply, Token
+from rerankd_server.scoring.parameters import Learnt, Parameters, unwelcome
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.chat import ChatCompletion
+
+_NO_KEY = "none"
+"""Sent where no key is set: local servers ask for none, and the SDK insists on one."""
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 8.0
+_CODE = re.compile(r"[a-z_]{1,48}")
+"""Error codes that may be shown: too plain to hold a key or a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a provider is and how much is asked of it."""
+
+    base_url: str | None = None
+    """None means OpenAI's own."""
+    api_key: str | None = None
+    timeout: float = 30.0
+    """Seconds for one attempt."""
+    attempts: int = 3
+    """Most calls for one prompt, the first included; at least 1."""
+    longest_wait: float = 30.0
+    """Seconds: a Retry-After above this is not waited for, but handed to the caller."""
+    concurrency: int = 32
+    """Most calls in flight."""
+
+
+@dataclass(slots=True)
+class Errand:
+    """One prompt on its way to a model."""
+
+    system: str
+    user: str
+    wanted: Callable[[], bool]
+    """Looked at right before each call; where it says False, none is sent any more."""
+    calls: int = 0
+    """Calls sent so far, the failed ones too."""
+
+
+class Provider:
+    """One endpoint, shared by everything that asks it.
+
+    `sleep` is how it waits between attempts; tests give their own.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._endpoint = endpoint
+        self._sleep = sleep
+        self._slots = asyncio.Semaphore(endpoint.concurrency)
+        self._loading: asyncio.Task[openai.AsyncOpenAI] | None = None
+
+    def warm_up(self) -> None:
+        """Begin to load the SDK, which takes most of a second, in a thread of its own."""
+        if self._loading is None:
+            self._loading = asyncio.create_task(asyncio.to_thread(_load_client, self._endpoint))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._loading is not None:
+            await (await self._loading).close()
+
+    async def complete(self, model: str, errand: Errand, learnt: Learnt) -> Reply | None:
+        """Send `errand` to `model` and give its reply, or None where it is wanted no more.
+
+        Sends the parameters that `learnt` holds and teaches it what the model refuses. Raises
+        ProviderError after the last attempt.
+        """
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(_PassingError),
+            stop=stop_after_attempt(self._endpoint.attempts),
+            wait=_Pauses(self._endpoint.longest_wait),
+            sleep=self._sleep,
+            retry_error_callback=_raise_last,
+        ):
+            with attempt:
+                return await self._attempt(model, errand, learnt)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _attempt(self, model: str, errand: Errand, learnt: Learnt) -> Reply | None:
+        while True:
+            sent = learnt.current
+            try:
+                return await self._send(model, errand, sent)
+            except _UnwelcomeError as error:
+                if not learnt.refuse(sent, error.name):
+                    raise error.rejected from None
+
+    async def _send(self, model: str, errand: Errand, sent: Parameters) -> Reply | None:
+        self.warm_up()
+        assert self._loading is not None
+        client = await asyncio.shield(self._loading)
+        import openai  # noqa: PLC0415  # loaded by now
+
+        async with self._slots:
+            if not errand.wanted():
+                return None
+            errand.calls += 1
+            try:
+                return _to_reply(
+                    await client.chat.completions.create(
+                        model=model,
+                        messages=[
+                            {"role": "system", "content": errand.system},
+                            {"role": "user", "content": errand.user},
+                        ],
+                        **_arguments(sent),
+                    )
+                )
+            except openai.APIStatusError as error:
+                raise _translate_status(error) from None
+            except openai.APITimeoutError:
+                what = f"gives no answer within {self._endpoint.timeout:g} s"
+            except openai.APIConnectionError:
+                what = "cannot be reached"
+            except (openai.APIError, ValueError, TypeError, AttributeError, LookupError):
+                what = "sends replies that are not chat completions"
+        raise _PassingError(what, rate_limited=False)
+
+
+class _UnwelcomeError(Exception):
+    """The model does not take the parameter `name`; `rejected` is what it comes to otherwise."""
+
+    def __init__(self, name: str, rejected: ProviderError) -> None:
+        super().__init__(name)
+        self.name = name
+        self.rejected = rejected
+
+
+class _PassingError(Exception):
+    """Something that another attempt may not meet: a limit, an overload, a broken connection."""
+
+    def __init__(self, what: str, *, rate_limited: bool, retry_after: float | None = None) -> None:
+        super().__init__(what)
+        self.rate_limited = rate_limited
+        self.retry_after = retry_after
+
+    def final(self, attempts: int) -> ProviderError:
+        """Say the same to a caller, after the last attempt."""
+        times = f"{attempts} attempts" if attempts > 1 else "1 attempt"
+        retry_after = _FIRST_PAUSE * 2 if self.retry_after is None else self.retry_after
+        if self.rate_limited:
+            return RateLimitedError(
+                f"the model's provider asks for fewer calls ({self}, {times}); "
+                "call again later, or lower `concurrency`",
+                retry_after,
+            )
+        return ProviderUnavailableError(
+            f"the model's provider {self} ({times}); call again later, or check `base_url`",
+            retry_after,
+        )
+
+
+class _Pauses:
+    """How long to wait before the next attempt: as told, or exponentially longer with jitter."""
+
+    def __init__(self, longest_wait: float) -> None:
+        self._backoff = wait_exponential_jitter(
+            initial=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE
+        )
+        self._longest_wait = longest_wait
+
+    def __call__(self, state: RetryCallState) -> float:
+        """Give the seconds to wait; raise where the provider asks for more than we wait for."""
+        error = _last_error(state)
+        if error.retry_after is None:
+            return self._backoff(state)
+        if error.retry_after > self._longest_wait:
+            raise error.final(state.attempt_number)
+        return error.retry_after
+
+
+def _last_error(state: RetryCallState) -> _PassingError:
+    assert state.outcome is not None
+    return cast("_PassingError", state.outcome.exception())
+
+
+def _raise_last(state: RetryCallState) -> None:
+    raise _last_error(state).final(state.attempt_number)
+
+
+def _load_client(endpoint: Endpoint) -> "openai.AsyncOpenAI":
+    """Import the SDK and build its client. The SDK's own retries are off: ours are counted."""
+    import openai  # noqa: PLC0415  # slow
+
+    logging.getLogger("openai").setLevel(logging.CRITICAL)  # at debug level it logs prompts
+    return openai.AsyncOpenAI(
+        api_key=endpoint.api_key or _NO_KEY,
+        base_url=endpoint.base_url,
+        timeout=endpoint.timeout,
+        max_retries=0,
+        http_client=openai.DefaultAioHttpClient(timeout=endpoint.timeout),
+    )
+
+
+def _arguments(sent: Parameters) -> Mapping[str, Any]:
+    arguments: dict[str, Any] = {}
+    if sent.temperature is not None:
+        arguments["temperature"] = sent.temperature
+    if sent.max_tokens is not None:
+        arguments["max_tokens"] = sent.max_tokens
+    if sent.top_logprobs is not None:
+        arguments["logprobs"] = True
+        arguments["top_logprobs"] = sent.top_logprobs
+    return arguments
+
+
+def _translate_status(error: "openai.APIStatusError") -> Exception:
+    """Turn an error status into a passing error, an unwelcome parameter, or a final error."""
+    status = error.status_code
+    code = next((c for c in (error.code, error.type) if c and _CODE.fullmatch(c)), None)
+    what = f"answers {status} {code}" if code else f"answers {status}"
+    if status in (400, 403, 422) and (name := unwelcome(error.param, error.message)):
+        return _UnwelcomeError(
+            name, RequestRejectedError(f"the model's provider {what} to `{name}`, sent or not")
+        )
+    if status in (401, 403):
+        return KeyRejectedError(
+            f"the model's provider {what}: it refuses the key; check OPENAI_API_KEY on the server"
+        )
+    if status == 402 or error.code == "insufficient_quota" or error.type == "insufficient_quota":
+        return QuotaSpentError(
+            f"the model's provider {what}: the account's quota is spent; add credit there"
+        )
+    if status in (408, 409, 429) or status >= 500:
+        return _PassingError(
+            what,
+            rate_limited=status == 429,
+            retry_after=_retry_after(error.response.headers),
+        )
+    return RequestRejectedError(
+        f"the model's provider {what}: it refuses the call; check `model` and `base_url` on the "
+        "server, and that the document is not too long for the model"
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read Retry-After: seconds or an HTTP date (RFC 9110, 10.2.3), or OpenAI's milliseconds."""
+    try:
+        if text := headers.get("retry-after-ms"):
+            seconds = float(text) / 1000
+        elif not (text := headers.get("retry-after")):
+            return None
+        elif text.strip().replace(".", "", 1).isdigit():
+            seconds = float(text)
+        else:
+            seconds = parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _to_reply(completion: "ChatCompletion") -> Reply:
+    """Read a completion; compatible servers leave out much of what the SDK's types promise.
+
+    Raises AttributeError, LookupError or TypeError where it is no chat completion at all.
+    """
+    choice = completion.choices[0]
+    message = choice.message
+    usage = cast("Any", getattr(completion, "usage", None))
+    content = getattr(getattr(choice, "logprobs", None), "content", None) or ()
+    return Reply(
+        text=getattr(message, "content", None) or "",
+        finish=str(choice.finish_reason),
+        refused=bool(getattr(message, "refusal", None)),
+        tokens=tuple(Token(token.token, _alternatives(token)) for token in content),
+        model=str(getattr(completion, "model", None) or ""),
+        prompt_tokens=getattr(usage, "prompt_tokens", None) or 0,
+        completion_tokens=getattr(usage, "completion_tokens", None) or 0,
+    )
+
+
+def _alternatives(token: Any) -> Mapping[str, float]:
+    found = {token.token: _probability(token.logprob)}
+    for other in token.top_logprobs or ():
+        found[other.token] = _probability(other.logprob)
+    return found
+
+
+def _probability(logprob: Any) -> float:
+    if not isinstance(logprob, int | float) or math.isnan(logprob):
+        return 0.0
+    return math.exp(min(logprob, 0.0))

@@ -1,0 +1,166 @@
+"""The Scorer protocol: what every way of scoring takes and gives.
+
+A scorer is asked about some candidates for one query and yields outcomes as they become known.
+Scorers compose: a cache is a scorer around a scorer, and so is anything that combines others.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from rerankd_server.errors import ProviderError
+
+LABELS = range(11)
+"""The labels that a model chooses from; a score is a label, or an expected label, over 10."""
+
+Identity = Mapping[str, str]
+"""Everything about a scorer that can change a score, by name. It is part of every cache key."""
+
+
+class CacheMode(Enum):
+    """How a request uses the scores that are stored."""
+
+    READ_WRITE = "read_write"
+    ONLY_IF_CACHED = "only_if_cached"
+    REFRESH = "refresh"
+    BYPASS = "bypass"
+
+    @property
+    def reads(self) -> bool:
+        """Whether stored scores are used."""
+        return self in (CacheMode.READ_WRITE, CacheMode.ONLY_IF_CACHED)
+
+    @property
+    def writes(self) -> bool:
+        """Whether new scores are stored."""
+        return self in (CacheMode.READ_WRITE, CacheMode.REFRESH)
+
+
+class Source(Enum):
+    """Where scores came from."""
+
+    CACHE = "cache"
+    MODEL = "model"
+    SHARED = "shared"
+
+
+class Reason(Enum):
+    """Why a candidate has no score."""
+
+    PENDING = "pending"
+    NOT_CACHED = "not_cached"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked about every candidate."""
+
+    query: str
+    instruction: str = ""
+    """What "relevant" means, in words for a model."""
+    cache_mode: CacheMode = CacheMode.READ_WRITE
+
+
+def _always() -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One document to be scored."""
+
+    text: str
+    prior: float | None = None
+    """The first stage's score, on any scale, higher is better."""
+    wanted: Callable[[], bool] = _always
+    """Looked at right before something is spent on this candidate. Where it says False, the scorer
+    drops the candidate and yields nothing for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One pair's score, with the evidence that it rests on."""
+
+    value: float
+    """Relevance from 0 to 1, a multiple of 0.000001 (`rounded`)."""
+    labels: Sequence[float] = ()
+    """The probability of each of LABELS, as far as the model told; empty where it told nothing."""
+    model: str = ""
+    """The model that the provider says answered."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    scored_at: int = 0
+    """Unix time in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """Why one pair has no score."""
+
+    reason: Reason
+    error: ProviderError | None = None
+    """What went wrong, where the reason is FAILED."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What some scores took. Pairs are distinct (query, document) pairs; values add up."""
+
+    cached_pairs: int = 0
+    scored_pairs: int = 0
+    shared_pairs: int = 0
+    unscored_pairs: int = 0
+    model_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.cached_pairs + other.cached_pairs,
+            self.scored_pairs + other.scored_pairs,
+            self.shared_pairs + other.shared_pairs,
+            self.unscored_pairs + other.unscored_pairs,
+            self.model_calls + other.model_calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Outcomes that became known together. Keys are positions in the candidates that were asked."""
+
+    scores: Mapping[int, Score] = field(default_factory=dict)
+    unscored: Mapping[int, Unscored] = field(default_factory=dict)
+    source: Source = Source.MODEL
+    """Where `scores` came from."""
+    usage: Usage = Usage()
+
+
+class Scorer(Protocol):
+    """Something that scores candidates for a query."""
+
+    @property
+    def identity(self) -> Identity:
+        """Everything about this scorer that can change a score; constant for its life."""
+
+    def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
+        """Yield each candidate's outcome once, in any order, as soon as it is known.
+
+        A candidate's score depends on `ask` and that candidate alone, unless the scorer's own
+        documentation says otherwise. What a provider does wrong is an outcome, not an exception.
+        The iterator is an async generator: closing it tells the scorer that nobody listens.
+        """
+
+
+def rounded(value: float) -> float:
+    """Give `value`, 0 to 1, in steps of a millionth: far below any model's noise, exact in 4 bytes.
+
+    Raises ValueError outside 0 to 1.
+    """
+    if not 0 <= value <= 1:
+        raise ValueError(f"a score is from 0 to 1, not {value}")
+    return round(value, 6)

@@ -1,0 +1,35 @@
+"""A scorer around a scorer: cuts long documents before anyone looks at them.
+
+The cache stands inside, so its key is of the text exactly as the model gets it.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+
+from rerankd_server.scoring.scorer import Ask, Candidate, Identity, Progress, Scorer
+
+
+class Truncated:
+    """Passes on at most the first `limit` characters (code points) of every document."""
+
+    def __init__(self, scorer: Scorer, limit: int) -> None:
+        self._scorer = scorer
+        self._limit = limit
+
+    @property
+    def identity(self) -> Identity:
+        """The inner scorer's: the cut shows in the text itself."""
+        return self._scorer.identity
+
+    def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
+        """Score the cut candidates; see `Scorer.score`."""
+        limit = self._limit
+        return self._scorer.score(
+            ask,
+            [
+                candidate
+                if len(candidate.text) <= limit
+                else replace(candidate, text=candidate.text[:limit])
+                for candidate in candidates
+            ],
+        )
