@@ -41,7 +41,7 @@ def seal(key: bytes, score: Score) -> bytes:
         sum(1 << n for n, _ in shares),
     )
     body += struct.pack(f">{len(shares)}H", *(share for _, share in shares))
-    body += score.model.encode()[:_MOST_MODEL_BYTES]
+    body += score.model.encode(errors="replace")[:_MOST_MODEL_BYTES]
     return _HEAD.pack(_VERSION, _checksum(key, body)) + body
 
 

@@ -31,7 +31,7 @@ _FOLDER = "scores-v1"
 """The folder's name inside the data folder: another layout on disk gets another name."""
 _LOCK_WAIT = 5.0
 """Seconds to wait for another process's transaction."""
-_TRANSACTION = 1000
+_TRANSACTION = 256
 """Most scores in one transaction: what bounds the write-ahead log, and a reader's wait."""
 _LOG_ROOM = 8 << 20
 """Bytes of the size limit kept free for SQLite's write-ahead log, which stands beside the data."""
@@ -117,10 +117,7 @@ class Store:
             "size_limit": self._size_limit - _LOG_ROOM,
             "sqlite_journal_size_limit": _LOG_ROOM // 2,
         }
-        cache = diskcache.Cache(str(self.folder), timeout=_LOCK_WAIT, disk=_BytesDisk, **settings)
-        for file in self.folder.iterdir():
-            file.chmod(0o600)
-        return cache
+        return diskcache.Cache(str(self.folder), timeout=_LOCK_WAIT, disk=_BytesDisk, **settings)
 
     async def close(self) -> None:
         """Finish what was asked before, and close."""

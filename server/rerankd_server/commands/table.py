@@ -9,6 +9,7 @@ from rich.text import Text
 from rerankd import Document, Ranking, Result, ScoreSource
 
 _STYLES = {ScoreSource.CACHE: "green", ScoreSource.MODEL: "cyan", ScoreSource.SHARED: "blue"}
+_MOST_CHARS = 1000
 _MARGIN = 4
 """Lines of the screen that the table leaves free while it fills in."""
 
@@ -18,10 +19,9 @@ def table(
 ) -> RenderableType:
     """Draw `ranking`, a row each: place, score, where the score came from, text."""
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    drawn.add_column("", justify="right", min_width=2)
-    drawn.add_column("score", min_width=5)
-    drawn.add_column("source", min_width=10)
-    drawn.add_column("document", no_wrap=True, overflow="ellipsis")
+    for name in ("", "score", "source"):
+        drawn.add_column(name, justify="left" if name == "source" else "right", no_wrap=True)
+    drawn.add_column("document")
     for place, result in enumerate(ranking.results[:most_rows], 1):
         drawn.add_row(str(place), _score(result), _source(result), _text(documents[result.index]))
     if most_rows is not None and len(ranking.results) > most_rows:
@@ -62,5 +62,8 @@ def _source(result: Result) -> Text:
 
 
 def _text(document: Document) -> Text:
-    name = f"{document.id}  " if document.id else ""
-    return Text(name, style="dim") + Text(" ".join(document.text.split()))
+    # It is the text that must not wrap, not its column: rich narrows only columns that may.
+    line = Text(no_wrap=True, overflow="ellipsis")
+    if document.id:
+        line.append(f"{document.id}  ", style="dim")
+    return line.append(" ".join(document.text[:_MOST_CHARS].split()))

@@ -147,10 +147,12 @@ class Provider:
                 )
             except openai.APIStatusError as error:
                 raise _translate_status(error) from None
-            except openai.APITimeoutError:
-                what = f"gives no answer within {self._endpoint.timeout:g} s"
             except openai.APIConnectionError:
-                what = "cannot be reached"
+                # The SDK's transport calls refused and broken connections time-outs as well.
+                what = (
+                    "gives no answer: it cannot be reached, breaks off, or takes more than "
+                    f"{self._endpoint.timeout:g} s"
+                )
             except (openai.APIError, ValueError, TypeError, AttributeError, LookupError):
                 what = "sends replies that are not chat completions"
         raise _PassingError(what, rate_limited=False)
@@ -194,7 +196,7 @@ class _Pauses:
 
     def __init__(self, longest_wait: float) -> None:
         self._backoff = wait_exponential_jitter(
-            initial=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE
+            multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE
         )
         self._longest_wait = longest_wait
 
@@ -295,6 +297,8 @@ def _to_reply(completion: "ChatCompletion") -> Reply:
     """
     choice = completion.choices[0]
     message = choice.message
+    if message is None:
+        raise LookupError("a choice without a message")
     usage = cast("Any", getattr(completion, "usage", None))
     content = getattr(getattr(choice, "logprobs", None), "content", None) or ()
     return Reply(

@@ -1,0 +1,14 @@
+"""Fixtures that every test may use."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from support.provider import FakeProvider, fake_provider, label_in
+
+
+@pytest.fixture
+async def provider() -> AsyncGenerator[FakeProvider]:
+    """A provider whose labels are the numbers that documents begin with."""
+    async with fake_provider(label_in) as fake:
+        yield fake

@@ -1,0 +1,62 @@
+"""Real queries, human labels and a real model's judgements, read from beside the project."""
+
+import gzip
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(os.environ.get("RERANKD_TREC_DIR", Path(__file__).parents[3] / "shared" / "data"))
+"""Holds dl19.jsonl.gz and dl20.jsonl.gz: TREC Deep Learning passages with judgements."""
+
+needs_trec = pytest.mark.skipif(
+    not FOLDER.is_dir(), reason=f"the TREC data is not at {FOLDER}; set RERANKD_TREC_DIR"
+)
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One query with its candidates, in first-stage order."""
+
+    query: str
+    texts: Sequence[str]
+    labels: Sequence[int]
+    """What people judged, 0 to 3."""
+    judgements: Sequence[int]
+    """What a model judged, 0 to 12."""
+    ideal: Sequence[int]
+
+
+def topics(name: str) -> list[Topic]:
+    with gzip.open(FOLDER / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        return [_topic(json.loads(line)) for line in lines]
+
+
+def _topic(row: dict) -> Topic:  # type: ignore[type-arg]
+    candidates = row["candidates"]
+    return Topic(
+        query=row["query"],
+        texts=[candidate["text"] for candidate in candidates],
+        labels=[candidate["label"] for candidate in candidates],
+        judgements=[candidate["llm"] for candidate in candidates],
+        ideal=row["all_labels"],
+    )
+
+
+def ndcg(topic: Topic, order: Sequence[int], cut: int = 10) -> float:
+    """nDCG with gain = label against the topic's ideal ranking."""
+    best = _dcg(sorted(topic.ideal, reverse=True)[:cut])
+    return _dcg([topic.labels[i] for i in order[:cut]]) / best if best else 0.0
+
+
+def _dcg(gains: Sequence[int]) -> float:
+    return sum(gain / math.log2(place + 2) for place, gain in enumerate(gains))
+
+
+def by_score(scores: Sequence[float]) -> list[int]:
+    """Positions, best first; ties keep the first stage's order."""
+    return sorted(range(len(scores)), key=lambda i: -scores[i])

@@ -1,0 +1,125 @@
+"""The content key: everything that can change a score is in it, and nothing else."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerankd.v1 import rerank_pb2 as pb
+from rerankd_server.caching.key import pair_key, query_key
+from rerankd_server.config import Settings
+from rerankd_server.scoring.llm import LLMScorer
+from rerankd_server.scoring.provider import Endpoint, Provider
+
+IDENTITY = {"kind": "llm", "model": "m"}
+texts = st.text(max_size=20)
+
+
+def test_a_stored_score_is_found_by_every_later_version() -> None:
+    # What people bought is under these keys: where this fails, they lose it.
+    of_query = query_key(IDENTITY, "instruction", "query")
+    assert of_query.hex() == "bc16f2b49b671282342cb4c2de61f41c"
+    assert (
+        pair_key(of_query, "document").hex()
+        == "bc16f2b49b671282342cb4c2de61f41c30eaa0840f0f903887440858a37f0fa1"
+    )
+
+
+@given(st.tuples(texts, texts, texts, texts), st.tuples(texts, texts, texts, texts))
+def test_different_inputs_never_run_together(
+    one: tuple[str, str, str, str], other: tuple[str, str, str, str]
+) -> None:
+    def key(fields: tuple[str, str, str, str]) -> bytes:
+        instruction, query, document, partition = fields
+        return pair_key(query_key(IDENTITY, instruction, query, partition), document)
+
+    assert (key(one) == key(other)) == (one == other)
+
+
+def test_moving_a_character_between_fields_changes_the_key() -> None:
+    keys = {
+        query_key(IDENTITY, "ab", "c"),
+        query_key(IDENTITY, "a", "bc"),
+        query_key(IDENTITY, "", "abc"),
+        query_key(IDENTITY, "", "bc", "a"),
+        query_key({"kind": "llm", "model": "mab"}, "", "c"),
+        query_key({"kind": "llm", "modelm": "ab"}, "", "c"),
+    }
+    assert len(keys) == 6
+
+
+def test_text_is_hashed_as_it_is() -> None:
+    of_query = query_key(IDENTITY, "", "q")
+    variants = ["é", "e\u0301", "E\u0301", " é", "é ", "é\n", "é\u200b"]
+    assert len({pair_key(of_query, text) for text in variants}) == len(variants)
+
+
+def test_one_query_lies_together() -> None:
+    of_query = query_key(IDENTITY, "", "q")
+    keys = [pair_key(of_query, str(n)) for n in range(3)]
+    assert {key[:16] for key in keys} == {of_query}
+    assert {len(key) for key in keys} == {32}
+
+
+def test_every_request_field_is_classified() -> None:
+    """A new field fails here until somebody decides whether it can change a score."""
+    in_key = {"query", "model", "instruction", "documents"}
+    not_in_key = {
+        "top_n",
+        "return_documents",
+        "partial_results",
+        "require_complete",
+        "cache_mode",
+    }
+    assert set(pb.RerankRequest.DESCRIPTOR.fields_by_name) == in_key | not_in_key
+    document_in_key, document_not_in_key = {"text"}, {"id", "prior_score"}
+    assert set(pb.Document.DESCRIPTOR.fields_by_name) == document_in_key | document_not_in_key
+
+
+def test_every_setting_is_classified() -> None:
+    in_key = {"model", "base_url", "provider_name"}
+    shows_in_the_text = {"max_document_chars"}
+    changes_no_score = {
+        "listen",
+        "data_dir",
+        "log_format",
+        "log_level",
+        "api_key",
+        "timeout",
+        "attempts",
+        "longest_wait",
+        "concurrency",
+        "cache_size",
+        "cache_ttl",
+        "max_query_chars",
+        "max_documents",
+        "max_message_bytes",
+        "partial_interval",
+        "grace",
+    }
+    assert set(Settings.model_fields) == in_key | shows_in_the_text | changes_no_score
+
+
+def scorer_key(provider_name: str = "p", model: str = "m") -> bytes:
+    scorer = LLMScorer(Provider(Endpoint()), provider_name, model, workers=1)
+    return query_key(scorer.identity, "", "q")
+
+
+def test_the_llm_scorer_is_in_the_key_with_all_that_it_asks_for() -> None:
+    assert scorer_key(provider_name="other") != scorer_key()
+    assert scorer_key(model="other") != scorer_key()
+    scorer = LLMScorer(Provider(Endpoint()), "p", "m", workers=1)
+    assert set(scorer.identity) == {
+        "kind",
+        "provider",
+        "model",
+        "prompt",
+        "labels",
+        "temperature",
+        "max_tokens",
+        "top_logprobs",
+    }
+
+
+def test_each_part_of_an_identity_changes_the_key() -> None:
+    identity = LLMScorer(Provider(Endpoint()), "p", "m", workers=1).identity
+    changed = {query_key({**identity, name: "other"}, "", "q") for name in identity}
+    assert len(changed | {query_key(identity, "", "q")}) == len(identity) + 1

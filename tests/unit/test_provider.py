@@ -1,0 +1,410 @@
+"""The provider client against a real HTTP server: replies, retries, refusals, and what is learnt."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from aiohttp import web
+
+from rerankd_server.errors import (
+    KeyRejectedError,
+    ProviderError,
+    ProviderUnavailableError,
+    QuotaSpentError,
+    RateLimitedError,
+    RequestRejectedError,
+)
+from rerankd_server.scoring.answers import Reply
+from rerankd_server.scoring.parameters import Learnt, Parameters
+from rerankd_server.scoring.provider import Endpoint, Errand, Provider
+from support.provider import Call, FakeProvider, Gate, completion, failure
+
+
+class Pauses(list[float]):
+    """Stands in for `asyncio.sleep`, and notes how long it was asked to take."""
+
+    async def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+@asynccontextmanager
+async def client(
+    fake: FakeProvider, pauses: Pauses | None = None, **endpoint: object
+) -> AsyncGenerator[Provider]:
+    settings = {"base_url": fake.base_url, "api_key": "sk-test", "timeout": 5.0} | endpoint
+    provider = Provider(
+        Endpoint(**settings),  # type: ignore[arg-type]
+        sleep=pauses if pauses is not None else Pauses(),
+    )
+    try:
+        yield provider
+    finally:
+        await provider.close()
+
+
+def errand(wanted: Callable[[], bool] = lambda: True) -> Errand:
+    return Errand("system", "user", wanted)
+
+
+async def ask(provider: Provider, learnt: Learnt | None = None) -> Reply | None:
+    return await provider.complete("m", errand(), learnt or Learnt(Parameters()))
+
+
+async def refusal(provider: Provider) -> ProviderError:
+    with pytest.raises(ProviderError) as raised:
+        await ask(provider)
+    return raised.value
+
+
+class Script:
+    """Answers with each of `responses` in turn, then with the last one for ever."""
+
+    def __init__(self, *responses: Callable[[], web.StreamResponse]) -> None:
+        self._responses = list(responses)
+
+    def __call__(self, call: Call) -> web.StreamResponse:
+        make = self._responses[0] if len(self._responses) == 1 else self._responses.pop(0)
+        return make()
+
+
+def seven() -> web.StreamResponse:
+    return completion("7")
+
+
+def failing(*arguments: object, **named: object) -> Callable[[], web.StreamResponse]:
+    return lambda: failure(*arguments, **named)  # type: ignore[arg-type]
+
+
+async def test_what_is_sent(provider: FakeProvider) -> None:
+    provider.answer = Script(seven)
+    async with client(provider) as asked:
+        await ask(asked)
+    (call,) = provider.calls
+    assert call.headers["Authorization"] == "Bearer sk-test"
+    assert call.body == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "system"},
+            {"role": "user", "content": "user"},
+        ],
+        "temperature": 0,
+        "max_tokens": 8,
+        "logprobs": True,
+        "top_logprobs": 20,
+    }
+
+
+async def test_a_reply_is_read(provider: FakeProvider) -> None:
+    provider.answer = lambda _: completion(
+        "7", probabilities={"7": 0.75, "8": 0.25}, model="m-2", usage=(12, 3)
+    )
+    async with client(provider) as asked:
+        reply = await ask(asked)
+    assert reply is not None
+    assert (reply.text, reply.finish, reply.model) == ("7", "stop", "m-2")
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.refused) == (12, 3, False)
+    assert reply.tokens[0].alternatives == pytest.approx({"7": 0.75, "8": 0.25})
+
+
+async def test_a_reply_with_the_least_that_servers_send_is_read(provider: FakeProvider) -> None:
+    provider.answer = lambda _: web.json_response(
+        {"choices": [{"message": {"content": "7"}, "finish_reason": "stop"}]}
+    )
+    async with client(provider) as asked:
+        assert await ask(asked) == Reply("7", "stop")
+
+
+async def test_a_refusal_is_read(provider: FakeProvider) -> None:
+    provider.answer = lambda _: completion(None, refusal="I will not")
+    async with client(provider) as asked:
+        reply = await ask(asked)
+    assert reply is not None
+    assert (reply.text, reply.refused) == ("", True)
+
+
+@pytest.mark.parametrize(
+    "logprob", [None, "x", "NaN", "Infinity", "-Infinity", "-9999", "1e400", "5"]
+)
+async def test_nonsense_for_a_log_probability_is_no_probability_above_1(
+    provider: FakeProvider, logprob: object
+) -> None:
+    text = f"""{{"choices": [{{"message": {{"content": "7"}}, "finish_reason": "stop",
+        "logprobs": {{"content": [{{"token": "7", "logprob": {logprob or "null"},
+        "top_logprobs": null}}]}}}}]}}"""
+    if logprob == "x":
+        text = text.replace(": x", ': "x"')
+    provider.answer = lambda _: web.Response(text=text, content_type="application/json")
+    async with client(provider) as asked:
+        reply = await ask(asked)
+    assert reply is not None
+    assert 0 <= reply.tokens[0].alternatives["7"] <= 1
+
+
+@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
+async def test_passing_failures_are_tried_again(provider: FakeProvider, status: int) -> None:
+    provider.answer = Script(failing(status), failing(status), seven)
+    pauses = Pauses()
+    async with client(provider, pauses) as asked:
+        reply = await ask(asked)
+    assert reply is not None
+    assert len(provider.calls) == 3
+    assert 0.5 <= pauses[0] <= 1.0
+    assert 1.0 <= pauses[1] <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, None, RequestRejectedError),
+        (400, "context_length_exceeded", RequestRejectedError),
+        (401, "invalid_api_key", KeyRejectedError),
+        (402, None, QuotaSpentError),
+        (403, None, KeyRejectedError),
+        (404, "model_not_found", RequestRejectedError),
+        (413, None, RequestRejectedError),
+        (422, None, RequestRejectedError),
+        (429, "insufficient_quota", QuotaSpentError),
+    ],
+)
+async def test_lasting_failures_are_not(
+    provider: FakeProvider, status: int, code: str | None, kind: type[ProviderError]
+) -> None:
+    provider.answer = Script(failing(status, code))
+    async with client(provider) as asked:
+        error = await refusal(asked)
+    assert type(error) is kind
+    assert error.retry_after is None
+    assert str(status) in str(error)
+    assert (code or "") in str(error)
+    assert len(provider.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, RateLimitedError), (500, ProviderUnavailableError)]
+)
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_attempts_are_bounded(
+    provider: FakeProvider, status: int, kind: type[ProviderError], attempts: int
+) -> None:
+    provider.answer = Script(failing(status))
+    async with client(provider, attempts=attempts) as asked:
+        error = await refusal(asked)
+    assert type(error) is kind
+    assert error.retry_after == 1.0
+    assert f"{attempts} attempt" in str(error)
+    assert len(provider.calls) == attempts
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "0"}, 0.0),
+        ({"Retry-After": "1.5"}, 1.5),
+        ({"retry-after-ms": "250", "Retry-After": "9"}, 0.25),
+        ({"Retry-After": format_datetime(datetime.now(UTC) - timedelta(days=1))}, 0.0),
+    ],
+)
+async def test_retry_after_is_honoured(
+    provider: FakeProvider, headers: dict[str, str], seconds: float
+) -> None:
+    provider.answer = Script(failing(429, headers=headers), seven)
+    pauses = Pauses()
+    async with client(provider, pauses) as asked:
+        await ask(asked)
+    assert pauses == [seconds]
+
+
+async def test_retry_after_as_a_date(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    date = format_datetime(datetime.fromtimestamp(int(now) + 20, UTC), usegmt=True)
+    provider.answer = Script(failing(503, headers={"Retry-After": date}), seven)
+    pauses = Pauses()
+    async with client(provider, pauses) as asked:
+        await ask(asked)
+    assert 0 < pauses[0] <= 20
+
+
+@pytest.mark.parametrize("nonsense", ["soon", "-5", "nan", "1e999", "Mon, 99 Foo 2026"])
+async def test_a_retry_after_that_cannot_be_read_is_passed_over(
+    provider: FakeProvider, nonsense: str
+) -> None:
+    provider.answer = Script(failing(429, headers={"Retry-After": nonsense}), seven)
+    pauses = Pauses()
+    async with client(provider, pauses) as asked:
+        await ask(asked)
+    assert 0.5 <= pauses[0] <= 1.0
+
+
+async def test_a_long_retry_after_is_handed_to_the_caller(provider: FakeProvider) -> None:
+    provider.answer = Script(failing(429, headers={"Retry-After": "31"}))
+    pauses = Pauses()
+    async with client(provider, pauses, longest_wait=30.0) as asked:
+        error = await refusal(asked)
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_after == 31.0
+    assert pauses == []
+    assert len(provider.calls) == 1
+
+
+async def test_nobody_there_is_unavailable() -> None:
+    async with client(FakeProvider(Script(seven), "http://127.0.0.1:9/v1")) as asked:
+        error = await refusal(asked)
+    assert isinstance(error, ProviderUnavailableError)
+    assert "cannot be reached" in str(error)
+
+
+async def test_a_hanging_provider_is_unavailable(provider: FakeProvider) -> None:
+    provider.answer = Gate(Script(seven))
+    async with client(provider, timeout=0.05) as asked:
+        error = await refusal(asked)
+    assert isinstance(error, ProviderUnavailableError)
+    assert "takes more than 0.05 s (3 attempts)" in str(error)
+    assert len(provider.calls) == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ("text/html", "<html>this is a proxy's start page</html>"),
+        ("application/json", "{"),
+        ("application/json", "[]"),
+        ("application/json", "null"),
+        ("application/json", '"7"'),
+        ("application/json", "{}"),
+        ("application/json", '{"choices": []}'),
+        ("application/json", '{"choices": null}'),
+        ("application/json", '{"choices": [{"finish_reason": "stop"}]}'),
+        ("application/json", '{"choices": [null]}'),
+    ],
+)
+async def test_a_reply_that_is_no_completion_is_unavailable(
+    provider: FakeProvider, body: tuple[str, str]
+) -> None:
+    kind, text = body
+    provider.answer = lambda _: web.Response(text=text, content_type=kind)
+    async with client(provider) as asked:
+        error = await refusal(asked)
+    assert isinstance(error, ProviderUnavailableError)
+    assert "not chat completions" in str(error)
+
+
+async def test_a_reply_that_breaks_off_is_tried_again(provider: FakeProvider) -> None:
+    async def half(call: Call) -> web.StreamResponse:
+        if len(provider.calls) > 1:
+            return seven()
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        request = current.pop()
+        await response.prepare(request)
+        await response.write(b'{"choices"')
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    current: list[web.Request] = []
+    handle = provider.handle
+
+    async def remember(request: web.Request) -> web.StreamResponse:
+        current.append(request)
+        return await handle(request)
+
+    provider.handle = remember  # type: ignore[method-assign]
+    provider.answer = half
+    async with client(provider) as asked:
+        assert await ask(asked) is not None
+    assert len(provider.calls) == 2
+
+
+async def test_what_a_model_does_not_take_is_learnt_and_never_sent_again(
+    provider: FakeProvider,
+) -> None:
+    def reasoning_model(call: Call) -> web.Response:
+        for name in ("temperature", "max_tokens", "logprobs"):
+            if name in call.body:
+                return failure(400, "unsupported_parameter", f"'{name}' no", param=name)
+        return completion("7")
+
+    provider.answer = reasoning_model
+    learnt = Learnt(Parameters())
+    async with client(provider) as asked:
+        assert await ask(asked, learnt) is not None
+        refused = len(provider.calls) - 1
+        assert refused == 4  # temperature, max_tokens, 20 logprobs, 5 logprobs
+        assert await ask(asked, learnt) is not None
+    assert len(provider.calls) == refused + 2
+    assert set(provider.calls[-1].body) == {"model", "messages"}
+
+
+async def test_a_server_with_few_logprobs_is_asked_for_few(provider: FakeProvider) -> None:
+    def strict(call: Call) -> web.Response:
+        if call.body.get("top_logprobs", 0) > 5:
+            return failure(400, message="top_logprobs of 20 is greater than max allowed: 5")
+        return completion("7", probabilities={"7": 1.0})
+
+    provider.answer = strict
+    async with client(provider) as asked:
+        reply = await ask(asked)
+    assert reply is not None
+    assert reply.tokens
+    assert provider.calls[-1].body["top_logprobs"] == 5
+
+
+async def test_an_old_refusal_for_the_same_parameter_ends(provider: FakeProvider) -> None:
+    provider.answer = lambda _: failure(400, message="temperature is bad", param="temperature")
+    async with client(provider) as asked:
+        error = await refusal(asked)
+    assert isinstance(error, RequestRejectedError)
+    assert len(provider.calls) == 2
+
+
+async def test_a_providers_own_words_are_not_passed_on(provider: FakeProvider) -> None:
+    for status in (400, 401, 404, 429, 500):
+        provider.answer = lambda _, status=status: failure(
+            status, code="sk-sentinel-KEY", message="sk-sentinel wrote: a private text"
+        )
+        async with client(provider) as asked:
+            error = await refusal(asked)
+        assert "sentinel" not in str(error)
+        assert "private" not in str(error)
+
+
+async def test_calls_in_flight_are_bounded(provider: FakeProvider) -> None:
+    gate = Gate(Script(seven))
+    provider.answer = gate
+    async with client(provider, concurrency=3) as asked:
+        calls = [asyncio.create_task(ask(asked)) for _ in range(10)]
+        await gate.arrived(3)
+        gate.open()
+        await asyncio.gather(*calls)
+    assert provider.most_in_flight == 3
+    assert len(provider.calls) == 10
+
+
+async def test_an_errand_that_is_wanted_no_more_is_not_sent(provider: FakeProvider) -> None:
+    async with client(provider) as asked:
+        dropped = errand(lambda: False)
+        assert await asked.complete("m", dropped, Learnt(Parameters())) is None
+    assert provider.calls == []
+    assert dropped.calls == 0
+
+
+async def test_calls_are_counted_also_where_they_fail(provider: FakeProvider) -> None:
+    provider.answer = Script(failing(500))
+    async with client(provider) as asked:
+        counted = errand()
+        with pytest.raises(ProviderUnavailableError):
+            await asked.complete("m", counted, Learnt(Parameters()))
+    assert counted.calls == 3
+
+
+async def test_a_server_without_a_key_gets_a_placeholder(provider: FakeProvider) -> None:
+    provider.answer = Script(seven)
+    async with client(provider, api_key=None) as asked:
+        await ask(asked)
+    assert provider.calls[0].headers["Authorization"] == "Bearer none"

@@ -1,0 +1,247 @@
+"""The store: what is committed stays, what is broken or planted reads as a miss."""
+
+import os
+import pickle
+import sqlite3
+import stat
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import diskcache
+import pytest
+from structlog.testing import capture_logs
+
+from rerankd_server.caching import store as store_module
+from rerankd_server.caching.envelope import seal
+from rerankd_server.caching.store import SMALLEST_LIMIT, Store
+from rerankd_server.errors import ConfigError
+from rerankd_server.scoring.scorer import Score
+
+SCORE = Score(0.7, model="m", prompt_tokens=3, completion_tokens=1, scored_at=9)
+
+
+def key(n: int) -> bytes:
+    return n.to_bytes(32, "big")
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path, size_limit: int = SMALLEST_LIMIT, ttl: float | None = None
+) -> AsyncGenerator[Store]:
+    store = Store(folder, size_limit, ttl)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def database(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(folder / "scores-v1" / "cache.db")
+
+
+async def test_what_is_written_is_read_also_after_a_restart(tmp_path: Path) -> None:
+    scores = {key(n): Score(n / 10) for n in range(11)}
+    async with opened(tmp_path) as store:
+        assert await store.count() == 0
+        await store.write(scores)
+        assert await store.read([key(0), key(99), key(10)]) == {key(0): Score(0), key(10): Score(1)}
+    async with opened(tmp_path) as store:
+        assert await store.count() == 11
+        assert await store.read(list(scores)) == scores
+
+
+async def test_a_later_score_replaces_an_earlier_one(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.write({key(1): Score(0.1)})
+        await store.write({key(1): Score(0.2)})
+        assert await store.read([key(1)]) == {key(1): Score(0.2)}
+        assert await store.count() == 1
+
+
+async def test_a_large_write_takes_several_transactions(tmp_path: Path) -> None:
+    scores = {key(n): Score(0.5) for n in range(2500)}
+    async with opened(tmp_path) as store:
+        await store.write(scores)
+        assert await store.count() == 2500
+
+
+async def test_an_old_score_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000_000.0
+    monkeypatch.setattr(diskcache.core.time, "time", lambda: now)
+    async with opened(tmp_path, ttl=60) as store:
+        await store.write({key(1): SCORE})
+        now += 59
+        assert await store.read([key(1)]) == {key(1): SCORE}
+        now += 2
+        assert await store.read([key(1)]) == {}
+
+
+async def test_only_this_user_may_look_inside(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "data"
+    async with opened(folder) as store:
+        await store.write({key(1): SCORE})
+        assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
+
+
+async def test_a_folder_that_was_open_to_all_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "scores-v1").mkdir(mode=0o777)
+    (tmp_path / "scores-v1").chmod(0o777)
+    before = tmp_path.stat().st_mode
+    async with opened(tmp_path) as store:
+        assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
+    assert tmp_path.stat().st_mode == before  # the folder around it is not ours to change
+
+
+LITTLE = 12 << 20
+"""Room for some 16,000 scores beside the write-ahead log."""
+
+
+def some_scores(count: int) -> dict[bytes, Score]:
+    return {os.urandom(32): Score(0.5, model="m" * 60) for _ in range(count)}
+
+
+async def test_the_size_limit_holds(tmp_path: Path) -> None:
+    most = 0
+    async with opened(tmp_path, LITTLE) as store:
+        for _ in range(40):
+            await store.write(some_scores(1000))
+            most = max(most, sum(file.stat().st_size for file in store.folder.iterdir()))
+        kept = await store.count()
+    assert most <= LITTLE
+    assert 8_000 < kept < 40_000
+
+
+async def test_the_oldest_scores_go_first(tmp_path: Path) -> None:
+    async with opened(tmp_path, LITTLE) as store:
+        batches = [some_scores(1000) for _ in range(40)]
+        for batch in batches:
+            await store.write(batch)
+        assert await store.read(list(batches[0])) == {}
+        assert await store.read(list(batches[-1])) == batches[-1]
+
+
+class Planted:
+    """Pickled, it runs code where it is unpickled: it makes a file."""
+
+    def __init__(self, evidence: Path) -> None:
+        self.evidence = evidence
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return (open, (str(self.evidence), "w"))
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2, 3, 4, 5, None, "4"])
+@pytest.mark.parametrize("in_file", [False, True])
+async def test_a_planted_row_runs_no_code_and_reads_as_a_miss(
+    tmp_path: Path, mode: object, in_file: bool
+) -> None:
+    evidence = tmp_path / "code-ran"
+    payload = pickle.dumps(Planted(evidence))
+    async with opened(tmp_path) as store:
+        await store.write({key(n): SCORE for n in range(3)})
+    (tmp_path / "scores-v1" / "planted.val").write_bytes(payload)
+    with closing(database(tmp_path)) as db, db:
+        db.execute(
+            "UPDATE Cache SET mode = ?, filename = ?, value = ? WHERE key = ?",
+            (
+                mode,
+                "planted.val" if in_file else None,
+                None if in_file else payload,
+                key(1),
+            ),
+        )
+        db.execute(
+            "INSERT INTO Cache (key, raw, mode, value, store_time) VALUES (?, 0, 4, ?, 0)",
+            (payload, payload),
+        )
+    async with opened(tmp_path) as store:
+        found = await store.read([key(n) for n in range(3)])
+        assert found == {key(0): SCORE, key(2): SCORE}
+        await store.write({key(1): SCORE})  # replaces the row, and what it names
+        assert await store.read([key(1)]) == {key(1): SCORE}
+    assert not evidence.exists()
+
+
+async def test_a_planted_row_deletes_no_file(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("keep me")
+    async with opened(tmp_path) as store:
+        await store.write({key(1): SCORE})
+    with closing(database(tmp_path)) as db, db:
+        db.execute("UPDATE Cache SET filename = '../precious', expire_time = 1")
+    async with opened(tmp_path) as store:
+        await store.write({key(2): SCORE})  # throws the expired row out
+        assert await store.count() == 1
+    assert precious.read_text() == "keep me"
+
+
+@pytest.mark.parametrize("value", [b"", b"\0", 7, 0.5, "text", None])
+async def test_a_value_that_is_no_envelope_reads_as_a_miss(tmp_path: Path, value: object) -> None:
+    async with opened(tmp_path) as store:
+        await store.write({key(n): SCORE for n in range(2)})
+    with closing(database(tmp_path)) as db, db:
+        db.execute("UPDATE Cache SET value = ? WHERE key = ?", (value, key(1)))
+    async with opened(tmp_path) as store:
+        assert await store.read([key(0), key(1)]) == {key(0): SCORE}
+
+
+async def test_cut_and_flipped_values_read_as_misses(tmp_path: Path) -> None:
+    data = seal(key(1), SCORE)
+    async with opened(tmp_path) as store:
+        await store.write({key(n): SCORE for n in range(1, 5)})
+    with closing(database(tmp_path)) as db, db:
+        db.execute("UPDATE Cache SET value = ? WHERE key = ?", (data[:-1], key(1)))
+        flipped = bytes([*seal(key(2), SCORE)[:6], 0xFF, *seal(key(2), SCORE)[7:]])
+        db.execute("UPDATE Cache SET value = ? WHERE key = ?", (flipped, key(2)))
+        db.execute("UPDATE Cache SET value = ? WHERE key = ?", (seal(key(4), SCORE), key(3)))
+    async with opened(tmp_path) as store:
+        assert await store.read([key(n) for n in range(1, 5)]) == {key(4): SCORE}
+
+
+async def test_settings_in_the_folder_are_not_obeyed(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.write({key(1): SCORE})
+    with closing(database(tmp_path)) as db, db:
+        db.execute("UPDATE Settings SET value = 'none' WHERE key = 'eviction_policy'")
+        db.execute("UPDATE Settings SET value = 1 WHERE key = 'size_limit'")
+        db.execute("INSERT INTO Settings VALUES ('disk_surprise', 1)")
+    async with opened(tmp_path) as store:
+        await store.write({key(2): SCORE})
+        assert await store.count() == 2
+    with closing(database(tmp_path)) as db:
+        settings = dict(db.execute("SELECT key, value FROM Settings"))
+    assert settings["eviction_policy"] == "least-recently-stored"
+
+
+async def test_a_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ConfigError, match="data_dir: .*file.*give another folder"):
+        await Store(tmp_path / "file", SMALLEST_LIMIT).open()
+
+
+async def test_a_database_that_is_none_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "scores-v1").mkdir()
+    (tmp_path / "scores-v1" / "cache.db").write_bytes(b"not a database at all " * 500)
+    with pytest.raises(ConfigError, match="delete this one: what is lost are stored scores"):
+        await Store(tmp_path, SMALLEST_LIMIT).open()
+
+
+async def test_a_store_that_fails_is_a_miss_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_LOCK_WAIT", 0.01)
+    async with opened(tmp_path) as store:
+        await store.write({key(1): SCORE})
+        with closing(database(tmp_path)) as other, capture_logs() as logs:
+            other.execute("BEGIN EXCLUSIVE")
+            await store.write({key(2): SCORE})
+            assert await store.read([key(1)]) == {key(1): SCORE}  # readers do not wait for locks
+            other.execute("ROLLBACK")
+            assert [(log["event"], log["doing"]) for log in logs] == [("store failed", "write")]
+        with closing(database(tmp_path)) as other, capture_logs() as logs:
+            other.execute("DROP TABLE Cache")
+            assert await store.read([key(1)]) == {}
+            assert await store.count() == 1  # diskcache counts beside the table
+            assert [(log["event"], log["doing"]) for log in logs] == [("store failed", "read")]
