@@ -1,1 +1,1 @@
-"""Real parts for tests: a provider on loopback, a server on a free port, the recorded judgements."""
+"""Real parts for tests: a provider on loopback, a server on a free port, real judgements."""

@@ -1,4 +1,4 @@
-"""A provider on loopback: a real HTTP server that speaks OpenAI's API and does as a test tells it."""
+"""A provider on loopback: a real HTTP server that speaks OpenAI's API, and does as it is told."""
 
 import asyncio
 import json

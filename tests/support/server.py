@@ -12,7 +12,9 @@ from rerankd_server.app import App
 from rerankd_server.config import Settings
 
 if TYPE_CHECKING:
-    from rerankd.v1.rerank_pb2_grpc import RerankServiceAsyncStub
+    from rerankd.v1.rerank_pb2_grpc import RerankServiceAsyncStub as Stub
+else:
+    Stub = RerankServiceStub
 
 UNLIMITED = (
     ("grpc.max_receive_message_length", -1),
@@ -31,9 +33,9 @@ async def running(data_dir: Path, **settings: Any) -> AsyncGenerator[App]:
 
 
 @asynccontextmanager
-async def stub_of(address: str) -> "AsyncGenerator[RerankServiceAsyncStub]":
+async def stub_of(address: str) -> AsyncGenerator[Stub]:
     async with grpc.aio.insecure_channel(address, options=UNLIMITED) as channel:
-        yield cast("RerankServiceAsyncStub", RerankServiceStub(channel))
+        yield cast("Stub", RerankServiceStub(channel))
 
 
 def ask(query: str, documents: Sequence[str], **fields: Any) -> pb.RerankRequest:

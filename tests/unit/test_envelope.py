@@ -15,7 +15,11 @@ SCORE = Score(
     completion_tokens=1,
     scored_at=1_790_000_000,
 )
-GOLDEN = "01da061422000b10086ab13b8000019c00000105a0199a999940000ccd6770742d346f2d6d696e692d323032342d30372d3138"
+GOLDEN = (
+    "01da061422000b10086ab13b8000019c00000105a0"  # version, checksum, score, time, tokens, labels
+    "199a999940000ccd"  # the labels' probabilities
+    "6770742d346f2d6d696e692d323032342d30372d3138"  # the model
+)
 
 scores = st.builds(
     Score,

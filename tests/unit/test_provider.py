@@ -1,4 +1,4 @@
-"""The provider client against a real HTTP server: replies, retries, refusals, and what is learnt."""
+"""The provider client against a real HTTP server: replies, retries, refusals, learning."""
 
 import asyncio
 import time

@@ -203,8 +203,8 @@ async def test_require_complete_names_every_document_without_a_score(reason: Rea
     def outcome(text: str) -> Outcome:
         return Unscored(reason) if text == "no" else number_in(text)
 
+    asked = request(["no", "0.1", "no"], require_complete=True)
     with pytest.raises(IncompleteError) as raised:
-        asked = request(["no", "0.1", "no"], require_complete=True)
         await final(reranker(FakeScorer(outcome)), asked)
     assert [each.field for each in raised.value.unscored] == ["documents[0]", "documents[2]"]
 

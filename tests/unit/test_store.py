@@ -217,7 +217,7 @@ async def test_settings_in_the_folder_are_not_obeyed(tmp_path: Path) -> None:
 
 async def test_a_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ConfigError, match="data_dir: .*file.*give another folder"):
+    with pytest.raises(ConfigError, match=r"data_dir: .*file.*give another folder"):
         await Store(tmp_path / "file", SMALLEST_LIMIT).open()
 
 

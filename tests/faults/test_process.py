@@ -1,0 +1,229 @@
+"""The server as a process: how it starts, how it stops, and what a sudden death leaves."""
+
+import asyncio
+import random
+import signal
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from rerankd import AsyncClient, UnavailableError
+from rerankd.v1 import rerank_pb2 as pb
+from support.process import rerankd, serving
+from support.provider import FakeProvider, Gate, failure, label_in
+from support.server import ask, stub_of
+
+
+async def test_one_line_says_all_when_it_is_ready(provider: FakeProvider, tmp_path: Path) -> None:
+    for stored in (0, 2):
+        async with serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (server, address):
+            ready = server.logs[-1]
+            assert ready["model"] == "gpt-4o-mini"
+            assert ready["pairs_stored"] == stored
+            assert ready["listen"].startswith("127.0.0.1:")
+            assert len(server.logs) == 1
+            async with AsyncClient(address) as client:
+                await client.rerank("q", ["1 a", "2 b"])
+    assert len(provider.calls) == 2
+
+
+async def test_without_a_key_it_says_so_loudly(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (server, address):
+        warning = server.logs[0]
+        assert warning["level"] == "warning"
+        assert "no language model" in warning["event"]
+        assert "OPENAI_API_KEY" in warning["fix"]
+        assert server.logs[-1]["model"] == "lexical"
+        async with AsyncClient(address) as client:
+            ranking = await client.rerank("honey bee", ["a knife", "the honey of a bee"])
+            assert [result.index for result in ranking] == [1, 0]
+            again = await client.rerank("honey bee", ["a knife", "the honey of a bee"])
+            assert again.usage.cached_pairs == 2
+
+
+async def test_asked_for_lexical_it_does_not_warn(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--model=lexical") as (server, _):
+        assert [log["event"] for log in server.logs] == ["ready"]
+
+
+async def test_without_key_and_word_list_it_says_what_to_do(tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import importlib.metadata as m\n"
+        "real = m.version\n"
+        "def version(name):\n"
+        "    if name == 'wordfreq':\n"
+        "        raise m.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "m.version = version\n"
+    )
+    status, out, err = await rerankd(
+        "serve", f"--data-dir={tmp_path}", "--listen=127.0.0.1:0", PYTHONPATH=str(hidden)
+    )
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "OPENAI_API_KEY" in err
+    assert "pip install 'rerankd[server,offline]'" in err
+
+
+async def test_wrong_settings_end_the_start_with_status_2(tmp_path: Path) -> None:
+    status, _, err = await rerankd("serve", "--concurrency=0", RERANKD_TIMEOUT="soon")
+    assert status == 2
+    assert "concurrency (--concurrency): " in err
+    assert "timeout (RERANKD_TIMEOUT): " in err
+    assert "Traceback" not in err
+
+
+async def test_a_port_in_use_ends_the_start_with_status_2(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (_, address):
+        status, _, err = await rerankd(
+            "serve", f"--listen={address}", f"--data-dir={tmp_path / 'other'}"
+        )
+    assert status == 2
+    assert f"listen: cannot listen on {address}" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_running_call_is_finished_before_the_end(
+    provider: FakeProvider, tmp_path: Path, number: signal.Signals
+) -> None:
+    gate = Gate(label_in)
+    provider.answer = gate
+    async with (
+        serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (server, address),
+        stub_of(address) as stub,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+        watch = aiter(health.Watch(health_pb2.HealthCheckRequest()))
+        assert (await anext(watch)).status == health_pb2.HealthCheckResponse.SERVING
+        running = asyncio.ensure_future(stub.RerankOnce(ask("q", ["1 a", "2 b"])))
+        await gate.arrived(2)
+        server.send(number)
+        assert (await anext(watch)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watch = None
+        gate.open()
+        assert [result.index for result in (await running).results] == [1, 0]
+        await channel.close()
+        await server.log("stopped")
+        assert await server.ended() == 0
+    async with serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (server, _):
+        assert server.logs[-1]["pairs_stored"] == 2
+
+
+async def test_what_was_sent_is_stored_though_its_caller_ran_out_of_grace(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    gate = Gate(label_in)
+    provider.answer = gate
+    async with (
+        serving(tmp_path, "--grace=0.3", OPENAI_BASE_URL=provider.base_url) as (server, address),
+        stub_of(address) as stub,
+    ):
+        running = asyncio.ensure_future(stub.RerankOnce(ask("q", ["1 a", "2 b"])))
+        await gate.arrived(2)
+        server.send(signal.SIGTERM)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await running
+        assert raised.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+        gate.open()
+        await server.log("stopped")
+    async with serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (server, _):
+        assert server.logs[-1]["pairs_stored"] == 2
+
+
+async def test_a_second_signal_ends_the_grace(provider: FakeProvider, tmp_path: Path) -> None:
+    gate = Gate(label_in)
+    provider.answer = gate
+    flags = "--grace=1000", "--timeout=0.5", "--attempts=1"
+    async with (
+        serving(tmp_path, *flags, OPENAI_BASE_URL=provider.base_url) as (server, address),
+        stub_of(address) as stub,
+    ):
+        running = asyncio.ensure_future(stub.RerankOnce(ask("q", ["1 a"])))
+        await gate.arrived(1)
+        server.send(signal.SIGINT)
+        server.send(signal.SIGTERM)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await running
+        await server.log("stopped")
+        assert await server.ended() == 0
+
+
+@pytest.mark.timeout(300)
+async def test_every_score_that_a_caller_saw_survives_kill_9(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    chance = random.Random(7)
+    seen: dict[str, float] = {}
+
+    async def slowly(call: object) -> object:
+        await asyncio.sleep(chance.uniform(0, 0.02))
+        return label_in(call)  # type: ignore[arg-type]
+
+    provider.answer = slowly  # type: ignore[assignment]
+    flags = "--partial-interval=0", "--concurrency=4"
+    for kill in range(20):
+        fatal = chance.randrange(1, 40)
+        texts = [f"{n % 11} {n} of {kill}" for n in range(60)]
+        before = len(seen)
+        async with (
+            serving(tmp_path, *flags, OPENAI_BASE_URL=provider.base_url) as (server, address),
+            stub_of(address) as stub,
+        ):
+            assert int(server.logs[-1]["pairs_stored"]) >= before
+            with pytest.raises(grpc.aio.AioRpcError):
+                async for message in stub.Rerank(ask("q", texts, partial_results=True)):
+                    for result in message.results:
+                        if result.HasField("relevance_score"):
+                            seen[texts[result.index]] = result.relevance_score
+                    if len(seen) - before >= fatal:
+                        server.send(signal.SIGKILL)
+        assert len(seen) > before
+    async with (
+        serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (_, address),
+        stub_of(address) as stub,
+    ):
+        request = ask("q", list(seen), cache_mode=pb.CACHE_MODE_ONLY_IF_CACHED)
+        response = await stub.RerankOnce(request)
+        found = {list(seen)[r.index]: r.relevance_score for r in response.results}
+        assert found == seen
+        assert response.usage.cached_pairs == len(seen)
+
+
+async def test_nothing_private_leaks(provider: FakeProvider, tmp_path: Path) -> None:
+    key, query, text = "sk-sentinel-KEY-0", "sentinel-QUERY-0", "7 sentinel-TEXT-0"
+    private = (key, query, text, "sentinel")
+    data = tmp_path / "data"
+    async with (
+        serving(
+            data,
+            "--log-level=debug",
+            "--attempts=2",
+            OPENAI_BASE_URL=provider.base_url,
+            OPENAI_API_KEY=key,
+            OPENAI_LOG="debug",
+        ) as (server, address),
+        AsyncClient(address) as client,
+    ):
+        await client.rerank(query, [text], instruction="sentinel-INSTRUCTION")
+        for status in (400, 401, 404, 429, 500):
+            provider.answer = lambda call, status=status: failure(
+                status, "sentinel_code-1", f"bad key {key} for {call.prompt}"
+            )
+            with pytest.raises(Exception, match="provider") as raised:
+                await client.rerank(query, [f"{text} {status}"])
+            assert not any(each in repr(raised.value) for each in private)
+        with pytest.raises(UnavailableError):
+            await client.rerank(query, [text, "other"], require_complete=True)
+        server.send(signal.SIGTERM)
+        await server.log("stopped")
+    assert "sentinel" not in server.text
+    files = [file for file in data.rglob("*") if file.is_file()]
+    assert files
+    for file in files:
+        assert b"sentinel" not in file.read_bytes(), file.name
