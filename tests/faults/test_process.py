@@ -5,15 +5,16 @@ import random
 import signal
 from pathlib import Path
 
-import grpc
 import pytest
+from aiohttp import web
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+import grpc
 from rerankd import AsyncClient, UnavailableError
 from rerankd.v1 import rerank_pb2 as pb
-from support.process import rerankd, serving
-from support.provider import FakeProvider, Gate, failure, label_in
-from support.server import ask, stub_of
+from support.process import ServeProcess, rerankd, serving
+from support.provider import Call, FakeProvider, Gate, fails, label_in
+from support.server import Stub, ask, stub_of
 
 
 async def test_one_line_says_all_when_it_is_ready(provider: FakeProvider, tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ async def test_what_was_sent_is_stored_though_its_caller_ran_out_of_grace(
         server.send(signal.SIGTERM)
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await running
-        assert raised.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         gate.open()
         await server.log("stopped")
     async with serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (server, _):
@@ -161,14 +162,24 @@ async def test_every_score_that_a_caller_saw_survives_kill_9(
     chance = random.Random(7)
     seen: dict[str, float] = {}
 
-    async def slowly(call: object) -> object:
+    async def slowly(call: Call) -> web.Response:
         await asyncio.sleep(chance.uniform(0, 0.02))
-        return label_in(call)  # type: ignore[arg-type]
+        return label_in(call)
 
-    provider.answer = slowly  # type: ignore[assignment]
+    provider.answer = slowly
     flags = "--partial-interval=0", "--concurrency=4"
+
+    async def watch(stub: Stub, texts: list[str], server: ServeProcess) -> None:
+        """Note every score as it comes, and kill the server at a random one."""
+        fatal = len(seen) + chance.randrange(1, 40)
+        async for message in stub.Rerank(ask("q", texts, partial_results=True)):
+            for result in message.results:
+                if result.HasField("relevance_score"):
+                    seen[texts[result.index]] = result.relevance_score
+            if len(seen) >= fatal:
+                server.send(signal.SIGKILL)
+
     for kill in range(20):
-        fatal = chance.randrange(1, 40)
         texts = [f"{n % 11} {n} of {kill}" for n in range(60)]
         before = len(seen)
         async with (
@@ -176,13 +187,9 @@ async def test_every_score_that_a_caller_saw_survives_kill_9(
             stub_of(address) as stub,
         ):
             assert int(server.logs[-1]["pairs_stored"]) >= before
-            with pytest.raises(grpc.aio.AioRpcError):
-                async for message in stub.Rerank(ask("q", texts, partial_results=True)):
-                    for result in message.results:
-                        if result.HasField("relevance_score"):
-                            seen[texts[result.index]] = result.relevance_score
-                    if len(seen) - before >= fatal:
-                        server.send(signal.SIGKILL)
+            with pytest.raises(grpc.aio.AioRpcError) as died:
+                await watch(stub, texts, server)
+            assert died.value.code() is grpc.StatusCode.UNAVAILABLE
         assert len(seen) > before
     async with (
         serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (_, address),
@@ -212,9 +219,7 @@ async def test_nothing_private_leaks(provider: FakeProvider, tmp_path: Path) -> 
     ):
         await client.rerank(query, [text], instruction="sentinel-INSTRUCTION")
         for status in (400, 401, 404, 429, 500):
-            provider.answer = lambda call, status=status: failure(
-                status, "sentinel_code-1", f"bad key {key} for {call.prompt}"
-            )
+            provider.answer = fails(status, "sentinel_code-1", f"bad key {key} for {query} {text}")
             with pytest.raises(Exception, match="provider") as raised:
                 await client.rerank(query, [f"{text} {status}"])
             assert not any(each in repr(raised.value) for each in private)

@@ -5,16 +5,17 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TypeVar
 
-import grpc
 import pytest
+from aiohttp import web
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details_pb
 from google.rpc import status_pb2
 from structlog.testing import capture_logs
 
+import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.scoring.llm import LLMScorer
-from support.provider import Call, FakeProvider, completion, failure, label_in
+from support.provider import Call, FakeProvider, completion, fails, failure, label_in
 from support.server import Stub, ask, running, stub_of
 
 Detail = TypeVar("Detail", bound=Message)
@@ -161,7 +162,7 @@ async def test_an_unknown_model(stub: Stub, provider: FakeProvider) -> None:
 
 
 async def test_a_wrong_key(stub: Stub, provider: FakeProvider) -> None:
-    provider.answer = lambda _: failure(401, "invalid_api_key", "Incorrect key: sk-secret-1234")
+    provider.answer = fails(401, "invalid_api_key", "Incorrect key: sk-secret-1234")
     found = await fail(stub, ask("q", [f"{n} x" for n in range(200)]))
     assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "KEY_REJECTED")
     assert "sk-secret" not in found.message
@@ -170,7 +171,7 @@ async def test_a_wrong_key(stub: Stub, provider: FakeProvider) -> None:
 
 
 async def test_a_spent_quota(stub: Stub, provider: FakeProvider) -> None:
-    provider.answer = lambda _: failure(429, "insufficient_quota")
+    provider.answer = fails(429, "insufficient_quota")
     found = await fail(stub, ask("q", ["1 a"]))
     assert (found.code, found.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "QUOTA_SPENT")
 
@@ -183,13 +184,13 @@ async def test_a_rate_limit(stub: Stub, provider: FakeProvider) -> None:
 
 
 async def test_a_rejected_call(stub: Stub, provider: FakeProvider) -> None:
-    provider.answer = lambda _: failure(404, "model_not_found")
+    provider.answer = fails(404, "model_not_found")
     found = await fail(stub, ask("q", ["1 a"]))
     assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "REQUEST_REJECTED")
 
 
 async def test_a_failing_provider(stub: Stub, provider: FakeProvider) -> None:
-    provider.answer = lambda _: failure(503)
+    provider.answer = fails(503)
     found = await fail(stub, ask("q", ["1 a"]))
     assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "PROVIDER_UNAVAILABLE")
     assert found.detail(details_pb.RetryInfo).retry_delay.seconds == 1
@@ -203,7 +204,7 @@ async def test_a_provider_that_is_not_there(tmp_path: Path) -> None:
     assert found.detail(details_pb.RetryInfo).HasField("retry_delay")
 
 
-def sometimes(call: Call) -> object:
+def sometimes(call: Call) -> web.Response:
     match call.document.split()[1]:
         case "fails":
             return failure(400)
@@ -217,7 +218,7 @@ def sometimes(call: Call) -> object:
 async def test_some_documents_without_a_score_do_not_fail_the_call(
     stub: Stub, provider: FakeProvider
 ) -> None:
-    provider.answer = sometimes  # type: ignore[assignment]
+    provider.answer = sometimes
     response = await stub.RerankOnce(ask("q", ["1 fails", "2 is", "3 declines", "4 rambles"]))
     assert [(result.index, result.unscored_reason) for result in response.results] == [
         (1, pb.UNSCORED_REASON_UNSPECIFIED),
@@ -230,13 +231,13 @@ async def test_some_documents_without_a_score_do_not_fail_the_call(
 
 
 async def test_require_complete_with_a_failure(stub: Stub, provider: FakeProvider) -> None:
-    provider.answer = sometimes  # type: ignore[assignment]
+    provider.answer = sometimes
     found = await fail(stub, ask("q", ["2 is", "1 fails"], require_complete=True))
     assert found.reason == "REQUEST_REJECTED"
 
 
 async def test_require_complete_with_refusals(stub: Stub, provider: FakeProvider) -> None:
-    provider.answer = sometimes  # type: ignore[assignment]
+    provider.answer = sometimes
     texts = ["2 is", *["1 declines"] * 100]
     found = await fail(stub, ask("q", texts, require_complete=True))
     assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "INCOMPLETE")
@@ -248,14 +249,12 @@ async def test_require_complete_with_refusals(stub: Stub, provider: FakeProvider
 
 
 async def test_require_complete_with_only_cached_scores(stub: Stub) -> None:
-    request = ask(
-        "q", ["1 a"], require_complete=True, cache_mode=pb.CACHE_MODE_ONLY_IF_CACHED
-    )
+    request = ask("q", ["1 a"], require_complete=True, cache_mode=pb.CACHE_MODE_ONLY_IF_CACHED)
     assert (await fail(stub, request)).reason == "INCOMPLETE"
 
 
 async def test_a_failure_is_never_cached(stub: Stub, provider: FakeProvider) -> None:
-    provider.answer = lambda _: failure(500)
+    provider.answer = fails(500)
     await fail(stub, ask("q", ["1 a"]))
     provider.answer = label_in
     assert (await stub.RerankOnce(ask("q", ["1 a"]))).usage.scored_pairs == 1

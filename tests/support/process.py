@@ -74,9 +74,7 @@ async def serving(
         await server.ended()
 
 
-async def rerankd(
-    *arguments: str, stdin: bytes = b"", **variables: str
-) -> tuple[int, str, str]:
+async def rerankd(*arguments: str, stdin: bytes = b"", **variables: str) -> tuple[int, str, str]:
     """Run one command to its end; gives exit status, standard output and standard error."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -146,6 +146,11 @@ def failure(
     )
 
 
+def fails(status: int, code: str | None = None, message: str = "no") -> Answer:
+    """Answer every call with an error."""
+    return lambda _: failure(status, code, message)
+
+
 def label_in(call: Call) -> web.Response:
     """Answer with the number that the document begins with."""
     return completion(call.document.split()[0])

@@ -12,7 +12,9 @@ from rerankd_server.app import App
 from rerankd_server.config import Settings
 
 if TYPE_CHECKING:
-    from rerankd.v1.rerank_pb2_grpc import RerankServiceAsyncStub as Stub
+    from rerankd.v1.rerank_pb2_grpc import RerankServiceAsyncStub
+
+    Stub = RerankServiceAsyncStub
 else:
     Stub = RerankServiceStub
 
@@ -24,7 +26,11 @@ UNLIMITED = (
 
 @asynccontextmanager
 async def running(data_dir: Path, **settings: Any) -> AsyncGenerator[App]:
-    app = App(Settings.model_validate({"listen": "127.0.0.1:0", "data_dir": data_dir} | settings))
+    app = App(
+        Settings.model_validate(
+            {"listen": "127.0.0.1:0", "data_dir": data_dir, "grace": 0.2} | settings
+        )
+    )
     await app.start()
     try:
         yield app

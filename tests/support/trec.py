@@ -60,3 +60,8 @@ def _dcg(gains: Sequence[int]) -> float:
 def by_score(scores: Sequence[float]) -> list[int]:
     """Positions, best first; ties keep the first stage's order."""
     return sorted(range(len(scores)), key=lambda i: -scores[i])
+
+
+def label_of(judgement: int) -> float:
+    """A judgement, 0 to 12, on the scale of labels, 0 to 10."""
+    return judgement * 10 / 12

@@ -21,7 +21,7 @@ from rerankd_server.errors import (
 from rerankd_server.scoring.answers import Reply
 from rerankd_server.scoring.parameters import Learnt, Parameters
 from rerankd_server.scoring.provider import Endpoint, Errand, Provider
-from support.provider import Call, FakeProvider, Gate, completion, failure
+from support.provider import Call, FakeProvider, Gate, completion, fails, failure
 
 
 class Pauses(list[float]):
@@ -365,9 +365,7 @@ async def test_an_old_refusal_for_the_same_parameter_ends(provider: FakeProvider
 
 async def test_a_providers_own_words_are_not_passed_on(provider: FakeProvider) -> None:
     for status in (400, 401, 404, 429, 500):
-        provider.answer = lambda _, status=status: failure(
-            status, code="sk-sentinel-KEY", message="sk-sentinel wrote: a private text"
-        )
+        provider.answer = fails(status, "sk-sentinel-KEY", "sk-sentinel wrote: a private text")
         async with client(provider) as asked:
             error = await refusal(asked)
         assert "sentinel" not in str(error)

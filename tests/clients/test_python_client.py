@@ -1,0 +1,221 @@
+"""The Python client, both kinds, against a real server."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import grpc
+from rerankd import (
+    AsyncClient,
+    CacheMode,
+    Client,
+    DeadlineExceededError,
+    Document,
+    FailedPreconditionError,
+    InvalidRequestError,
+    Options,
+    Ranking,
+    RerankError,
+    ResourceExhaustedError,
+    ScoreSource,
+    UnavailableError,
+    UnknownModelError,
+    UnscoredReason,
+    Usage,
+)
+from rerankd._errors import to_error
+from support.provider import FakeProvider, Gate, completion, fails, label_in
+from support.server import running
+
+
+@dataclass
+class Either:
+    """Either client, called in one way."""
+
+    blocking: bool
+    address: str
+    timeout: float | None = 60.0
+
+    async def rerank(
+        self, query: str, documents: Sequence[str | Document], **options: object
+    ) -> Ranking:
+        if self.blocking:
+
+            def call() -> Ranking:
+                with Client(self.address, timeout=self.timeout) as client:
+                    return client.rerank(query, documents, **options)  # type: ignore[arg-type]
+
+            return await asyncio.to_thread(call)
+        async with AsyncClient(self.address, timeout=self.timeout) as client:
+            return await client.rerank(query, documents, **options)  # type: ignore[arg-type]
+
+    async def partial(self, query: str, documents: Sequence[str], most: int = 99) -> list[Ranking]:
+        """Give the first `most` rankings."""
+        if self.blocking:
+
+            def call() -> list[Ranking]:
+                found = []
+                with Client(self.address, timeout=self.timeout) as client:
+                    for ranking in client.rerank_partial(query, documents):
+                        found.append(ranking)
+                        if len(found) == most:
+                            break
+                return found
+
+            return await asyncio.to_thread(call)
+        found = []
+        async with AsyncClient(self.address, timeout=self.timeout) as client:
+            async for ranking in client.rerank_partial(query, documents):
+                found.append(ranking)
+                if len(found) == most:
+                    break
+        return found
+
+
+@pytest.fixture(params=[True, False], ids=["blocking", "asyncio"])
+async def client(
+    provider: FakeProvider, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncGenerator[Either]:
+    settings = {"attempts": 1, "partial_interval": 0}
+    async with running(tmp_path, base_url=provider.base_url, **settings) as app:
+        yield Either(request.param, app.address)
+
+
+async def test_strings(client: Either) -> None:
+    ranking = await client.rerank("q", ["2 a", "9 b", "0 c"])
+    assert [(result.index, result.score) for result in ranking] == [(1, 0.9), (0, 0.2), (2, 0.0)]
+    assert (len(ranking), ranking[0].index, ranking.is_final) == (3, 1, True)
+    assert ranking.model == "gpt-4o-mini"
+    assert ranking.usage == Usage(
+        scored_pairs=3, model_calls=3, prompt_tokens=300, completion_tokens=3
+    )
+    assert {result.source for result in ranking} == {ScoreSource.MODEL}
+    assert {result.source for result in await client.rerank("q", ["9 b"])} == {ScoreSource.CACHE}
+
+
+async def test_documents_and_options(client: Either, provider: FakeProvider) -> None:
+    documents: list[str | Document] = [
+        Document("2 a", "x"),
+        Document("9 b", "y", prior_score=0.0),
+        "5 c",
+    ]
+    options: Options = {
+        "top_n": 2,
+        "return_documents": True,
+        "instruction": "only honey",
+        "cache_mode": CacheMode.BYPASS,
+        "model": "gpt-4o-mini",
+    }
+    ranking = await client.rerank("q", documents, **options)
+    assert [(result.id, result.document) for result in ranking] == [
+        ("y", Document("9 b", "y", 0.0)),
+        ("", Document("5 c")),
+    ]
+    assert "only honey" in provider.calls[0].prompt
+    assert (await client.rerank("q", documents, **options)).usage.cached_pairs == 0
+
+
+async def test_an_option_that_does_not_exist(client: Either) -> None:
+    with pytest.raises(TypeError, match="'topn'"):
+        await client.rerank("q", ["a"], topn=3)
+
+
+async def test_documents_without_a_score(client: Either, provider: FakeProvider) -> None:
+    provider.answer = lambda _: completion("eleven")
+    (result,) = await client.rerank("q", ["a"])
+    assert (result.score, result.source) == (None, None)
+    assert result.unscored_reason is UnscoredReason.REFUSED
+
+
+async def test_partial_rankings(client: Either) -> None:
+    await client.rerank("q", ["2 a"])
+    rankings = await client.partial("q", ["2 a", "9 b", "5 c"])
+    assert [ranking.is_final for ranking in rankings] == [False] * (len(rankings) - 1) + [True]
+    assert rankings[0][0].score == 0.2
+    assert [result.score for result in rankings[-1]] == [0.9, 0.5, 0.2]
+
+
+async def test_a_caller_may_stop_at_any_ranking(client: Either, provider: FakeProvider) -> None:
+    await client.rerank("q", ["2 a"])
+    provider.answer = Gate(label_in)
+    (first,) = await client.partial("q", ["2 a", "9 b"], most=1)
+    assert [result.unscored_reason for result in first] == [None, UnscoredReason.PENDING]
+
+
+async def test_errors_are_our_own(client: Either, provider: FakeProvider) -> None:
+    with pytest.raises(InvalidRequestError) as invalid:
+        await client.rerank("", ["a", ""])
+    assert [each.field for each in invalid.value.violations] == ["query", "documents[1].text"]
+    assert invalid.value.reason == "INVALID_REQUEST"
+    with pytest.raises(InvalidRequestError):
+        await client.rerank("q", [Document("a", prior_score=math.nan)])
+    with pytest.raises(UnknownModelError, match="gpt-9"):
+        await client.rerank("q", ["a"], model="gpt-9")
+    cached = CacheMode.ONLY_IF_CACHED
+    with pytest.raises(FailedPreconditionError) as incomplete:
+        await client.rerank("q", ["a"], require_complete=True, cache_mode=cached)
+    assert [each.field for each in incomplete.value.violations] == ["documents[0]"]
+    for status, code, kind, reason, retry_after in (
+        (401, None, FailedPreconditionError, "KEY_REJECTED", None),
+        (429, "insufficient_quota", ResourceExhaustedError, "QUOTA_SPENT", None),
+        (429, None, ResourceExhaustedError, "RATE_LIMITED", 1.0),
+        (500, None, UnavailableError, "PROVIDER_UNAVAILABLE", 1.0),
+    ):
+        provider.answer = fails(status, code)
+        with pytest.raises(kind) as raised:
+            await client.rerank("q", ["a"])
+        assert (raised.value.reason, raised.value.retry_after) == (reason, retry_after)
+        with pytest.raises(kind):
+            await client.partial("q", ["a"])
+
+
+async def test_a_timeout_is_a_deadline(client: Either, provider: FakeProvider) -> None:
+    provider.answer = Gate(label_in)
+    with pytest.raises(DeadlineExceededError):
+        await client.rerank("q", ["1 a"], timeout=0.05)
+    client.timeout = 0.05
+    with pytest.raises(DeadlineExceededError):
+        await client.partial("q", ["1 a"])
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+async def test_no_server_is_unavailable(blocking: bool) -> None:
+    with pytest.raises(UnavailableError) as raised:
+        await Either(blocking, "127.0.0.1:9").rerank("q", ["a"])
+    assert raised.value.reason == ""
+
+
+async def test_models(client: Either) -> None:
+    async with AsyncClient(client.address) as asynchronous:
+        models = await asynchronous.models()
+    with Client(client.address) as blocking:
+        assert await asyncio.to_thread(blocking.models) == models
+    assert [(model.name, model.is_default) for model in models] == [
+        ("gpt-4o-mini", True),
+        ("lexical", False),
+    ]
+
+
+async def test_a_channel_of_the_callers_own_stays_open(client: Either) -> None:
+    async with grpc.aio.insecure_channel(client.address) as channel:
+        for _ in range(2):
+            async with AsyncClient(channel=channel) as asynchronous:
+                await asynchronous.rerank("q", ["1 a"])
+
+
+def test_a_status_without_details_or_class_of_its_own() -> None:
+    error = to_error(grpc.StatusCode.DATA_LOSS, None, None)
+    assert (type(error), str(error), error.code) == (
+        RerankError,
+        "DATA_LOSS",
+        grpc.StatusCode.DATA_LOSS,
+    )
+    broken: list[tuple[str, str | bytes]] = [
+        ("other", "x"),
+        ("grpc-status-details-bin", b"\xff\xff"),
+    ]
+    assert to_error(grpc.StatusCode.NOT_FOUND, "gone", broken).reason == ""

@@ -1,0 +1,167 @@
+"""`rerankd rank` and `rerankd demo`, as people run them."""
+
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from rerankd import Document
+from rerankd_server.commands.rank import InputError, parse_documents
+from support.process import rerankd
+from support.provider import FakeProvider, completion, fails
+from support.server import running
+
+
+@pytest.fixture
+async def address(provider: FakeProvider, tmp_path: Path) -> AsyncGenerator[str]:
+    async with running(tmp_path / "data", base_url=provider.base_url, attempts=1) as app:
+        yield app.address
+
+
+LINES = b"2 second\n\n9 first\n  0 last  \n"
+
+
+async def test_rank_prints_a_table_and_a_last_line(address: str) -> None:
+    for source, last in (
+        ("model", "0 cached, 3 scored; 3 model calls, 303 tokens; "),
+        ("cache", "3 cached, 0 scored; 0 model calls, 0 tokens; "),
+    ):
+        status, out, err = await rerankd("rank", "q", "--address", address, stdin=LINES)
+        assert (status, err) == (0, "")
+        rows = out.splitlines()
+        assert [row.split() for row in rows[1:-1]] == [
+            ["1", "0.900", source, "9", "first"],
+            ["2", "0.200", source, "2", "second"],
+            ["3", "0.000", source, "0", "last"],
+        ]
+        assert rows[-1].startswith(last)
+        assert rows[-1].endswith("(gpt-4o-mini)")
+
+
+async def test_rank_reads_files_and_json_lines(address: str, tmp_path: Path) -> None:
+    plain, objects = tmp_path / "plain.txt", tmp_path / "objects.jsonl"
+    plain.write_text("\ufeff3 plain\n", encoding="utf-8")
+    objects.write_text('{"text": "7 json", "id": "x", "prior_score": 2}\n{"text": "1", "id": 5}\n')
+    status, out, _ = await rerankd(
+        *("rank", "q", str(plain), str(objects), "--json", "-n", "2"),
+        RERANKD_ADDRESS=address,
+    )
+    assert status == 0
+    found = json.loads(out)
+    assert found["model"] == "gpt-4o-mini"
+    assert found["results"] == [
+        {
+            "index": 1,
+            "id": "x",
+            "relevance_score": 0.7,
+            "source": "model",
+            "unscored_reason": None,
+        },
+        {
+            "index": 0,
+            "id": "",
+            "relevance_score": 0.3,
+            "source": "model",
+            "unscored_reason": None,
+        },
+    ]
+    assert found["usage"]["scored_pairs"] == 3
+    assert found["usage"]["cost_usd"] is None
+    assert found["seconds"] > 0
+
+
+async def test_rank_passes_model_and_instruction_on(address: str, provider: FakeProvider) -> None:
+    await rerankd("rank", "q", "--address", address, "--instruction", "only honey", stdin=b"1 a")
+    assert "only honey" in provider.calls[0].prompt
+    _, out, _ = await rerankd("rank", "q", "--address", address, "--model", "lexical", stdin=b"1 a")
+    assert out.endswith("(lexical)\n")
+    assert len(provider.calls) == 1
+
+
+async def test_rank_shows_why_a_document_has_no_score(address: str, provider: FakeProvider) -> None:
+    provider.answer = lambda _: completion("eleven")
+    status, out, _ = await rerankd("rank", "q", "--address", address, stdin=b"9 first")
+    assert status == 0
+    assert "refused" in out
+    assert "1 without a score" in out
+
+
+async def test_rank_says_what_went_wrong(address: str, provider: FakeProvider) -> None:
+    provider.answer = fails(401, "invalid_api_key")
+    status, out, err = await rerankd("rank", "q", "--address", address, stdin=b"1 a")
+    assert (status, out) == (1, "")
+    assert err.startswith(
+        "rerankd: the model's provider answers 401 invalid_api_key: it refuses the key"
+    )
+
+    status, out, err = await rerankd("rank", " ", "--address", address, stdin=b"")
+    assert (status, out) == (1, "")
+    assert err.splitlines() == [
+        "rerankd: query: is empty; give the text that documents are judged against (and 1 more)",
+        "  documents: is empty; give at least one document",
+    ]
+
+
+async def test_rank_without_a_server_says_how_to_start_one() -> None:
+    status, _, err = await rerankd("rank", "q", "--address", "127.0.0.1:9", stdin=b"1 a")
+    assert status == 1
+    assert "is `rerankd serve` running at 127.0.0.1:9?" in err
+    assert "Traceback" not in err
+
+
+async def test_rank_names_a_file_that_is_not_there() -> None:
+    status, _, err = await rerankd("rank", "q", "/nowhere/at/all")
+    assert status == 1
+    assert err == "rerankd: /nowhere/at/all: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"text": ', "begins like JSON but is not"),
+        (b"{}", 'needs "text"'),
+        (b'{"text": 7}', 'needs "text"'),
+        (b'{"text": "a", "id": []}', '"id" is a string'),
+        (b'{"text": "a", "prior_score": "high"}', '"prior_score" is a number'),
+        (b'{"text": "a", "prior_score": true}', '"prior_score" is a number'),
+        (b'{"text": "a", "prior_score": NaN}', '"prior_score" is a finite number'),
+        (b"\xff\xfe", "is not UTF-8"),
+    ],
+)
+def test_a_line_that_is_no_document_is_named_by_number(line: bytes, said: str) -> None:
+    with pytest.raises(InputError, match="docs, line 2: ") as raised:
+        list(parse_documents([b"fine\n", line], "docs"))
+    assert said in str(raised.value)
+
+
+def test_lines_are_documents() -> None:
+    lines = [b" one \r\n", b"\n", b'{"text": " two ", "id": "b"}\n', "é日\n".encode()]
+    assert list(parse_documents(lines, "docs")) == [
+        Document("one"),
+        Document(" two ", "b"),
+        Document("é日"),
+    ]
+
+
+async def test_demo_shows_a_ranking_twice_and_that_the_second_cost_nothing() -> None:
+    status, out, err = await rerankd("demo")
+    assert (status, err) == (0, "")
+    assert "0 cached, 12 scored; 12 model calls" in out
+    assert "12 cached, 0 scored; 0 model calls, 0 tokens" in out
+    assert "The second time, 0 calls went to the model" in out
+
+
+async def test_help_lists_every_setting_but_the_key() -> None:
+    status, out, _ = await rerankd("serve", "--help")
+    assert status == 0
+    assert "--data-dir" in out
+    assert "--api-key" not in out
+
+
+async def test_a_bare_client_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['diskcache'] = None\n")
+    status, out, err = await rerankd("serve", PYTHONPATH=str(tmp_path))
+    assert (status, out) == (1, "")
+    assert err.startswith("rerankd: only the client is installed (diskcache is missing); ")
+    assert err.count("\n") == 1
