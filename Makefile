@@ -5,7 +5,7 @@ BIN := .venv/bin
 PROTOS := rerankd/v1/rerank.proto
 GENERATED := client/python/rerankd/v1
 
-.PHONY: setup generate check-generated lint test demo serve format clean
+.PHONY: setup generate check-generated lint test test-peers demo serve format clean
 
 setup: .venv/ready
 
@@ -44,6 +44,15 @@ format: setup
 
 test: setup
 	$(BIN)/pytest
+
+# A second server that speaks OpenAI's API, in an environment of its own.
+.venv-litellm/ready:
+	$(PYTHON) -m venv .venv-litellm
+	.venv-litellm/bin/python -m pip install --quiet --disable-pip-version-check 'litellm[proxy]==1.106.*'
+	@touch $@
+
+test-peers: setup .venv-litellm/ready
+	$(BIN)/pytest tests/peers
 
 demo: setup
 	@$(BIN)/rerankd demo

@@ -6,10 +6,18 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from rerankd import AsyncClient
 from support.provider import Call, FakeProvider, completion, failure
 from support.server import running
-from support.trec import Topic, by_score, label_of, ndcg, needs_trec, topics
+from support.trec import (
+    Topic,
+    expected_quality,
+    label_of,
+    needs_trec,
+    rank_all,
+    recorded,
+    topics,
+    whole_label,
+)
 
 pytestmark = [needs_trec, pytest.mark.timeout(300)]
 
@@ -18,7 +26,7 @@ Judge = Callable[[float], web.Response]
 
 def as_integer(label: float) -> web.Response:
     """A provider that tells no probabilities."""
-    return completion(str(int(label + 0.5)))
+    return completion(str(whole_label(label)))
 
 
 def as_probabilities(label: float) -> web.Response:
@@ -31,50 +39,22 @@ def as_probabilities(label: float) -> web.Response:
 def judging(
     found: Sequence[Topic], judge: Judge, *, rejects_logprobs: bool
 ) -> Callable[[Call], web.Response]:
-    recorded = {
-        (topic.query, text): judgement
-        for topic in found
-        # The first of equal texts counts: it is the one that is asked about.
-        for text, judgement in reversed(list(zip(topic.texts, topic.judgements, strict=True)))
-    }
+    judgements = recorded(found)
 
     def answer(call: Call) -> web.Response:
         if rejects_logprobs and call.body.get("logprobs"):
             return failure(400, message="this model does not support logprobs")
-        return judge(label_of(recorded[call.query, call.document]))
+        return judge(label_of(judgements[call.query, call.document]))
 
     return answer
-
-
-async def rank_all(address: str, found: Sequence[Topic]) -> tuple[float, int, int]:
-    """Give the mean nDCG@10 and the numbers of pairs that were scored, and that were cached."""
-    quality = scored = cached = 0.0
-    async with AsyncClient(address) as client:
-        for topic in found:
-            ranking = await client.rerank(topic.query, topic.texts)
-            quality += ndcg(topic, [result.index for result in ranking])
-            scored += ranking.usage.scored_pairs
-            cached += ranking.usage.cached_pairs
-    return quality / len(found), int(scored), int(cached)
-
-
-def expected(found: Sequence[Topic], score: Callable[[float], float]) -> float:
-    """The mean nDCG@10 of the judgements themselves, ties by first-stage order."""
-    total = 0.0
-    for topic in found:
-        first: dict[str, int] = {}
-        for text, judgement in zip(topic.texts, topic.judgements, strict=True):
-            first.setdefault(text, judgement)
-        total += ndcg(topic, by_score([score(label_of(first[text])) for text in topic.texts]))
-    return total / len(found)
 
 
 @pytest.mark.parametrize(
     ("judge", "score", "rejects_logprobs"),
     [
         (as_probabilities, float, False),
-        (as_integer, lambda label: int(label + 0.5), False),
-        (as_integer, lambda label: int(label + 0.5), True),
+        (as_integer, whole_label, False),
+        (as_integer, whole_label, True),
     ],
     ids=["probabilities", "integers", "rejects-logprobs"],
 )
@@ -86,9 +66,9 @@ async def test_dl19(
     rejects_logprobs: bool,
 ) -> None:
     found = topics("dl19")
-    pairs = sum(len(set(topic.texts)) for topic in found)
+    pairs = len(recorded(found))
     provider.answer = judging(found, judge, rejects_logprobs=rejects_logprobs)
-    quality = expected(found, score)
+    quality = expected_quality(found, score)
 
     async with running(tmp_path, base_url=provider.base_url) as app:
         assert await rank_all(app.address, found) == pytest.approx((quality, pairs, 0))

@@ -4,11 +4,13 @@ import gzip
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from rerankd import AsyncClient
 
 FOLDER = Path(os.environ.get("RERANKD_TREC_DIR", Path(__file__).parents[3] / "shared" / "data"))
 """Holds dl19.jsonl.gz and dl20.jsonl.gz: TREC Deep Learning passages with judgements."""
@@ -65,3 +67,39 @@ def by_score(scores: Sequence[float]) -> list[int]:
 def label_of(judgement: int) -> float:
     """A judgement, 0 to 12, on the scale of labels, 0 to 10."""
     return judgement * 10 / 12
+
+
+def whole_label(label: float) -> int:
+    """The nearest whole label, halves up."""
+    return int(label + 0.5)
+
+
+def recorded(found: Sequence[Topic]) -> dict[tuple[str, str], int]:
+    """The judgement of each distinct pair. Of equal texts the first counts: it is asked about."""
+    judgements: dict[tuple[str, str], int] = {}
+    for topic in found:
+        for text, judgement in zip(topic.texts, topic.judgements, strict=True):
+            judgements.setdefault((topic.query, text), judgement)
+    return judgements
+
+
+def expected_quality(found: Sequence[Topic], score: Callable[[float], float]) -> float:
+    """The mean nDCG@10 of the judgements themselves, ties by first-stage order."""
+    judgements = recorded(found)
+    total = 0.0
+    for topic in found:
+        scores = [score(label_of(judgements[topic.query, text])) for text in topic.texts]
+        total += ndcg(topic, by_score(scores))
+    return total / len(found)
+
+
+async def rank_all(address: str, found: Sequence[Topic]) -> tuple[float, int, int]:
+    """Rank every topic; gives the mean nDCG@10, and how many pairs were scored and cached."""
+    quality, scored, cached = 0.0, 0, 0
+    async with AsyncClient(address) as client:
+        for topic in found:
+            ranking = await client.rerank(topic.query, topic.texts)
+            quality += ndcg(topic, [result.index for result in ranking])
+            scored += ranking.usage.scored_pairs
+            cached += ranking.usage.cached_pairs
+    return quality / len(found), scored, cached
