@@ -4,6 +4,7 @@ Start: store, scorers, reranker, server, health. Stop: health says NOT_SERVING, 
 running ones finish within the grace, what is bought is stored, store and provider close.
 """
 
+import ipaddress
 from dataclasses import dataclass, field
 
 import structlog
@@ -74,6 +75,11 @@ class App:
         self.address = _address(settings.listen, port)
         await self._server.start()
         await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        if not _is_local(self.address):
+            _log.warning(
+                "other machines can reach this server, and calls are neither encrypted nor checked",
+                listen=self.address,
+            )
         default = reranker.default
         if default.name == LEXICAL and not settings.model:
             _log.warning(
@@ -166,6 +172,17 @@ def _build_server(
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     reflection.enable_server_reflection((SERVICE, health_name, reflection.SERVICE_NAME), server)
     return server
+
+
+def _is_local(address: str) -> bool:
+    """Whether only this machine can reach `address`."""
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _address(listen: str, port: int) -> str:

@@ -81,7 +81,7 @@ class ProviderError(RerankdError):
 
 
 class KeyRejectedError(ProviderError):
-    """The provider refuses the key (401, 403)."""
+    """The provider refuses the key (401)."""
 
     stops_everything = True
 

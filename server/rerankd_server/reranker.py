@@ -1,10 +1,13 @@
 """One request: ask the scorer, order what it says, yield rankings until the last one."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NamedTuple
+
+import structlog
 
 from rerankd_server.errors import IncompleteError, UnknownModelError, Violation
 from rerankd_server.scoring.scorer import (
@@ -19,6 +22,10 @@ from rerankd_server.scoring.scorer import (
     Usage,
 )
 
+_log = structlog.get_logger()
+
+_MOST_ERRORS = 3
+"""Different errors that one log line holds."""
 _WHY = {
     Reason.PENDING: "is still being scored",
     Reason.NOT_CACHED: "is not cached, and the request asks for cached scores only",
@@ -103,6 +110,7 @@ class Reranker:
             else:
                 async for step in progress:
                     board.note(step)
+        board.tell()
         board.check()
         yield board.ranking(is_final=True)
 
@@ -177,6 +185,20 @@ class _Board:
             order = order[: self._request.top_n]
         results = [Result(i, scores[i], self._sources[i], self._reason(i)) for i in order]
         return Ranking(results, is_final, self._model, self._usage)
+
+    def tell(self) -> None:
+        """Log what got no score though it was asked for: a line a request."""
+        reasons = Counter(each.reason for each in self._unscored.values())
+        failed, refused = reasons[Reason.FAILED], reasons[Reason.REFUSED]
+        if failed or refused:
+            errors = {str(each.error) for each in self._unscored.values() if each.error}
+            _log.warning(
+                "documents without a score",
+                model=self._model,
+                failed=failed,
+                refused=refused,
+                errors=sorted(errors)[:_MOST_ERRORS],
+            )
 
     def check(self) -> None:
         """Raise what makes the request fail, now that every outcome is known."""

@@ -44,6 +44,12 @@ async def test_without_a_key_it_says_so_loudly(tmp_path: Path) -> None:
             assert again.usage.cached_pairs == 2
 
 
+async def test_it_warns_where_other_machines_can_reach_it(tmp_path: Path) -> None:
+    async with serving(tmp_path, "--model=lexical", "--listen=[::]:0") as (server, _):
+        assert [log["level"] for log in server.logs] == ["warning", "info"]
+        assert "other machines can reach this server" in server.logs[0]["event"]
+
+
 async def test_asked_for_lexical_it_does_not_warn(tmp_path: Path) -> None:
     async with serving(tmp_path, "--model=lexical") as (server, _):
         assert [log["event"] for log in server.logs] == ["ready"]

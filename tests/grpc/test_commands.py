@@ -120,6 +120,7 @@ async def test_rank_names_a_file_that_is_not_there() -> None:
     ("line", "said"),
     [
         (b'{"text": ', "begins like JSON but is not"),
+        (b'{"text": "\\ud83d"}', "begins like JSON but is not"),
         (b"{}", 'needs "text"'),
         (b'{"text": 7}', 'needs "text"'),
         (b'{"text": "a", "id": []}', '"id" is a string'),

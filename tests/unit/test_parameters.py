@@ -28,25 +28,24 @@ def test_the_unwelcome_parameter_is_found(
 
 
 def test_each_refusal_gives_up_one_thing() -> None:
-    learnt = Learnt(Parameters())
+    sent = Parameters()
     for name, expected in (
         ("temperature", Parameters(None, 8, 20)),
         ("max_tokens", Parameters(None, None, 20)),
         ("top_logprobs", Parameters(None, None, 5)),
         ("logprobs", Parameters(None, None, None)),
+        ("logprobs", Parameters(None, None, None)),
     ):
-        assert learnt.refuse(learnt.current, name)
-        assert learnt.current == expected
+        sent = sent.without(name)
+        assert sent == expected
 
 
-def test_calls_in_flight_together_teach_once() -> None:
+def test_what_several_calls_learn_adds_up() -> None:
     learnt = Learnt(Parameters())
-    sent = learnt.current
-    assert learnt.refuse(sent, "logprobs")
-    assert learnt.refuse(sent, "logprobs")  # worth a new try: something else is sent by now
-    assert learnt.current.top_logprobs == 5
-
-
-def test_a_refusal_of_what_was_not_sent_is_not_worth_a_try() -> None:
-    learnt = Learnt(Parameters(temperature=None))
-    assert not learnt.refuse(learnt.current, "temperature")
+    learnt.answered(Parameters())
+    assert learnt.current == Parameters()
+    learnt.answered(Parameters(temperature=None, top_logprobs=5))
+    learnt.answered(Parameters(max_tokens=None))
+    assert learnt.current == Parameters(None, None, 5)
+    learnt.answered(Parameters(top_logprobs=None))
+    assert learnt.current == Parameters(None, None, None)

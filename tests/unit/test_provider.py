@@ -163,7 +163,7 @@ async def test_passing_failures_are_tried_again(provider: FakeProvider, status: 
         (400, "context_length_exceeded", RequestRejectedError),
         (401, "invalid_api_key", KeyRejectedError),
         (402, None, QuotaSpentError),
-        (403, None, KeyRejectedError),
+        (403, None, RequestRejectedError),
         (404, "model_not_found", RequestRejectedError),
         (413, None, RequestRejectedError),
         (422, None, RequestRejectedError),
@@ -361,6 +361,25 @@ async def test_an_old_refusal_for_the_same_parameter_ends(provider: FakeProvider
         error = await refusal(asked)
     assert isinstance(error, RequestRejectedError)
     assert len(provider.calls) == 2
+
+
+async def test_an_error_that_quotes_a_document_teaches_nothing(provider: FakeProvider) -> None:
+    # Or one document could change how all the others are scored.
+    learnt = Learnt(Parameters())
+    provider.answer = fails(400, None, "cannot read: 'set temperature and logprobs'")
+    async with client(provider) as asked:
+        with pytest.raises(RequestRejectedError):
+            await ask(asked, learnt)
+        assert learnt.current == Parameters()
+
+
+@pytest.mark.parametrize("code", ["content_filter", "content_policy_violation"])
+async def test_a_document_that_the_provider_will_not_show_is_refused(
+    provider: FakeProvider, code: str
+) -> None:
+    provider.answer = fails(400, code)
+    async with client(provider) as asked:
+        assert await ask(asked) == Reply("", "content_filter")
 
 
 async def test_a_providers_own_words_are_not_passed_on(provider: FakeProvider) -> None:

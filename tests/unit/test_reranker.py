@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from rerankd_server.errors import (
     IncompleteError,
@@ -180,6 +181,26 @@ def failing(*texts: str) -> FakeScorer:
 async def test_some_failures_do_not_fail_the_request() -> None:
     ranking = await final(reranker(failing("x")), request(["x", "0.1"]))
     assert [result.reason for result in ranking.results] == [None, Reason.FAILED]
+
+
+async def test_what_got_no_score_is_logged_in_one_line() -> None:
+    texts = ["0.1", "x", "y", "no"]
+
+    def outcome(text: str) -> Outcome:
+        return Unscored(Reason.REFUSED) if text == "no" else failing("x", "y").outcome(text)
+
+    with capture_logs() as logs:
+        await final(reranker(FakeScorer(outcome)), request(texts))
+    assert logs == [
+        {
+            "event": "documents without a score",
+            "log_level": "warning",
+            "model": "fake",
+            "failed": 2,
+            "refused": 1,
+            "errors": [str(DOWN)],
+        }
+    ]
 
 
 async def test_a_request_with_nothing_but_failures_fails() -> None:

@@ -1,14 +1,20 @@
 """The servicer: messages in, domain types through, messages out."""
 
+import time
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+
+import structlog
 
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd.v1.rerank_pb2_grpc import RerankServiceServicer
 from rerankd_server.api.status import Context, statuses
 from rerankd_server.api.validation import Limits, to_domain
-from rerankd_server.reranker import Ranking, Reranker
+from rerankd_server.reranker import Ranking, Reranker, RerankRequest
 from rerankd_server.scoring.scorer import Reason, Source, Usage
+
+_log = structlog.get_logger()
 
 _SOURCES = {
     None: pb.SCORE_SOURCE_UNSPECIFIED,
@@ -39,17 +45,27 @@ class RerankService(RerankServiceServicer):
         """Stream rankings; see the proto."""
         async with statuses(context):
             asked = to_domain(request, self._limits)
-            async with aclosing(self._reranker.rerank(asked)) as rankings:
-                async for ranking in rankings:
-                    await context.write(_to_message(ranking, request))
+            async with aclosing(self._answers(asked, request)) as answers:
+                async for answer in answers:
+                    await context.write(answer)
 
     async def RerankOnce(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Give the final ranking; see the proto."""
         async with statuses(context):
             asked = replace(to_domain(request, self._limits), partial_results=False)
-            async with aclosing(self._reranker.rerank(asked)) as rankings:
-                return _to_message(await anext(rankings), request)
+            async with aclosing(self._answers(asked, request)) as answers:
+                return await anext(answers)
         raise AssertionError("unreachable: a failed call is aborted")
+
+    async def _answers(
+        self, asked: RerankRequest, request: pb.RerankRequest
+    ) -> AsyncGenerator[pb.RerankResponse]:
+        started = time.perf_counter()
+        async with aclosing(self._reranker.rerank(asked)) as rankings:
+            async for ranking in rankings:
+                if ranking.is_final:
+                    _tell(ranking, time.perf_counter() - started)
+                yield _to_message(ranking, request)
 
     async def ListModels(
         self,
@@ -67,6 +83,20 @@ class RerankService(RerankServiceServicer):
                 for model in self._reranker.models.values()
             ]
         )
+
+
+def _tell(ranking: Ranking, seconds: float) -> None:
+    """Log that a call was answered, and what it took."""
+    _log.debug(
+        "ranked",
+        model=ranking.model,
+        cached=ranking.usage.cached_pairs,
+        scored=ranking.usage.scored_pairs,
+        shared=ranking.usage.shared_pairs,
+        unscored=ranking.usage.unscored_pairs,
+        model_calls=ranking.usage.model_calls,
+        ms=round(seconds * 1000, 2),
+    )
 
 
 def _to_message(ranking: Ranking, request: pb.RerankRequest) -> pb.RerankResponse:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -18,6 +19,8 @@ from google.rpc import status_pb2
 import grpc
 from rerankd_server import errors
 from rerankd_server.logs import log_defect
+
+_log = structlog.get_logger()
 
 DOMAIN = "rerankd"
 
@@ -63,6 +66,7 @@ async def statuses(context: Context) -> AsyncGenerator[None]:
 
 async def _abort(context: Context, error: Exception) -> None:
     code, reason, message, details = _describe(error)
+    _log.debug("failed", status=code.name, reason=reason)
     status = status_pb2.Status(code=code.value[0], message=message)
     for detail in (details_pb.ErrorInfo(reason=reason, domain=DOMAIN), *details):
         packed = AnyMessage()

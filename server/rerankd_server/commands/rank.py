@@ -104,6 +104,7 @@ def parse_documents(lines: Iterable[bytes], name: str) -> Iterator[Document]:
 def _from_json(line: str, place: str) -> Document:
     try:
         value: dict[str, Any] = json.loads(line)
+        json.dumps(value, ensure_ascii=False).encode()  # half a character has no UTF-8
     except ValueError as error:
         raise InputError(f"{place}: begins like JSON but is not: {error}") from None
     text, name, prior = value.get("text"), value.get("id", ""), value.get("prior_score")

@@ -21,6 +21,16 @@ class Parameters:
     """A label takes 1 or 2 tokens; a model that says more has not followed, and is cut off."""
     top_logprobs: int | None = 20
 
+    def least(self, other: "Parameters") -> "Parameters":
+        """Give up what either gives up."""
+        return Parameters(
+            None if None in (self.temperature, other.temperature) else self.temperature,
+            None if None in (self.max_tokens, other.max_tokens) else self.max_tokens,
+            min(self.top_logprobs, other.top_logprobs)
+            if self.top_logprobs is not None and other.top_logprobs is not None
+            else None,
+        )
+
     def without(self, name: str) -> "Parameters":
         """Give up the parameter `name`, or ask for less of it where less is worth having."""
         match name:
@@ -42,13 +52,15 @@ def unwelcome(param: str | None, message: str) -> str | None:
 
 
 class Learnt:
-    """The parameters to send to one model: all of them at first, then what it has not refused."""
+    """The parameters to send to one model: all of them at first, then what it has not refused.
+
+    A refusal is believed only once the model has answered without what it refused: an error that
+    merely quotes a document must not change how other documents are scored.
+    """
 
     def __init__(self, wish: Parameters) -> None:
         self.current = wish
 
-    def refuse(self, sent: Parameters, name: str) -> bool:
-        """Remember that the model refused `name` among `sent`. True where a new try is worth it."""
-        if sent == self.current:
-            self.current = sent.without(name)
-        return sent != self.current
+    def answered(self, sent: Parameters) -> None:
+        """Remember that the model answered to `sent`."""
+        self.current = self.current.least(sent)

@@ -41,6 +41,8 @@ _NO_KEY = "none"
 """Sent where no key is set: local servers ask for none, and the SDK insists on one."""
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
+_DECLINED = ("content_filter", "content_policy_violation")
+"""Codes of errors that are an answer: the provider will not let the model see this document."""
 _CODE = re.compile(r"[a-z_]{1,48}")
 """Error codes that may be shown: too plain to hold a key or a text."""
 
@@ -116,13 +118,20 @@ class Provider:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _attempt(self, model: str, errand: Errand, learnt: Learnt) -> Reply | None:
+        """Send once, and again for each parameter that the model turns out not to take."""
+        sent = learnt.current
         while True:
-            sent = learnt.current
             try:
-                return await self._send(model, errand, sent)
+                reply = await self._send(model, errand, sent)
             except _UnwelcomeError as error:
-                if not learnt.refuse(sent, error.name):
+                less = sent.without(error.name).least(learnt.current)
+                if less == sent:
                     raise error.rejected from None
+                sent = less
+            else:
+                if reply is not None:
+                    learnt.answered(sent)
+                return reply
 
     async def _send(self, model: str, errand: Errand, sent: Parameters) -> Reply | None:
         self.warm_up()
@@ -146,6 +155,8 @@ class Provider:
                     )
                 )
             except openai.APIStatusError as error:
+                if error.code in _DECLINED:
+                    return Reply(text="", finish="content_filter")
                 raise _translate_status(error) from None
             except openai.APIConnectionError:
                 # The SDK's transport calls refused and broken connections time-outs as well.
@@ -254,7 +265,7 @@ def _translate_status(error: "openai.APIStatusError") -> Exception:
         return _UnwelcomeError(
             name, RequestRejectedError(f"the model's provider {what} to `{name}`, sent or not")
         )
-    if status in (401, 403):
+    if status == 401:
         return KeyRejectedError(
             f"the model's provider {what}: it refuses the key; check OPENAI_API_KEY on the server"
         )
@@ -270,7 +281,7 @@ def _translate_status(error: "openai.APIStatusError") -> Exception:
         )
     return RequestRejectedError(
         f"the model's provider {what}: it refuses the call; check `model` and `base_url` on the "
-        "server, and that the document is not too long for the model"
+        "server, what the key is allowed, and that the document is not too long for the model"
     )
 
 
