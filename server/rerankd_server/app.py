@@ -4,6 +4,7 @@ Start: store, scorers, reranker, server, health. Stop: health says NOT_SERVING, 
 running ones finish within the grace, what is bought is stored, store and provider close.
 """
 
+import asyncio
 import ipaddress
 from dataclasses import dataclass, field
 
@@ -22,7 +23,7 @@ from rerankd_server.caching.store import Store
 from rerankd_server.config import LEXICAL, Settings
 from rerankd_server.errors import ConfigError
 from rerankd_server.reranker import Model, Reranker
-from rerankd_server.scoring.lexical import LexicalScorer
+from rerankd_server.scoring.lexical import LexicalScorer, load_frequencies
 from rerankd_server.scoring.llm import LLMScorer
 from rerankd_server.scoring.provider import Endpoint, Provider
 from rerankd_server.scoring.scorer import Scorer
@@ -54,6 +55,7 @@ class App:
         self._models = _build_models(settings, self._parts)
         self._health = health_aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
+        self._warming: asyncio.Task[object] | None = None
 
     async def start(self) -> None:
         """Open the store and listen. Raises ConfigError where that cannot be."""
@@ -93,8 +95,11 @@ class App:
             pairs_stored=await self._parts.store.count(),
             data_dir=str(settings.data_dir),
         )
+        # What is slow to load is loaded now, so that the first call need not wait for all of it.
         if self._parts.provider is not None:
             self._parts.provider.warm_up()
+        else:
+            self._warming = asyncio.create_task(asyncio.to_thread(load_frequencies))
 
     async def stop(self, grace: float | None = None) -> None:
         """Stop in order; running calls get `grace` seconds (default: the setting)."""
@@ -108,6 +113,8 @@ class App:
         await self._parts.store.close()
         if self._parts.provider is not None:
             await self._parts.provider.close()
+        if self._warming is not None:
+            await self._warming
         _log.info("stopped")
 
     async def hurry(self) -> None:

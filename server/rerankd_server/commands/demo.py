@@ -22,18 +22,18 @@ _QUERY = "how do bees find their way back to the hive"
 _DOCUMENTS = [
     Document(text)
     for text in """\
-A beehive needs a dry stand, morning sun, and a flight path that crosses no footpath.
-Bees find their way by the sun, by polarised light, and by landmarks around the hive.
-Honey keeps for years because it holds too little water for microbes to grow.
-A bee adds up the turns of its flight, and comes back to the hive in a straight line.
-The waggle dance tells other bees in which direction, and how far from the hive, food is.
-Homing pigeons find their loft by the sun, by the earth's magnetic field, and by smell.
-Guard bees at the entrance know the members of their own hive by scent.
-The committee will find a way to get the bill back to the floor before the recess.
-Bumblebees nest in old mouse holes and under tufts of grass.
-When a hive is moved a short distance, many bees fly their old way back to where it was.
-To sharpen a kitchen knife, keep its angle to the stone the same from heel to tip.
-Scent that is fanned out at the entrance helps stragglers find the hive.
+A hive needs a dry stand, morning sun and a flight path.
+Bees find their way back to the hive by sun and landmarks.
+Honey keeps for years: it holds too little water to spoil.
+A bee adds up its turns, then flies straight to the hive.
+The waggle dance tells bees how far from the hive food is.
+Pigeons find their way home by the earth's magnetic field.
+Guard bees know the members of their own hive by scent.
+The bill will find its way back to the floor before recess.
+Bumblebees nest in old mouse holes and under grass.
+Bees whose hive was moved fly back to where it stood.
+To sharpen a knife, keep its angle to the stone the same.
+Scent fanned out at the entrance helps stragglers back.
 """.splitlines()
 ]
 
