@@ -138,7 +138,7 @@ def _build_models(settings: Settings, parts: _Parts) -> list[Model]:
         parts.provider = Provider(endpoint)
         scorer = LLMScorer(
             parts.provider,
-            settings.provider_name or settings.base_url or _OPENAI,
+            settings.provider_name or (settings.base_url or _OPENAI).rstrip("/"),
             settings.default_model,
             workers=settings.concurrency,
         )

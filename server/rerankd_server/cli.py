@@ -3,8 +3,11 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from pydantic import ByteSize
+from pydantic.fields import FieldInfo
 
 from rerankd_server import __version__
 from rerankd_server.config import Settings
@@ -12,6 +15,15 @@ from rerankd_server.errors import ConfigError
 
 _NOT_FLAGS = {"api_key"}
 """Settings that are not flags: other users of the machine can read a command line."""
+
+
+_METAVARS: Mapping[object, str] = {
+    int: "N",
+    float: "SECONDS",
+    float | None: "SECONDS",
+    ByteSize: "SIZE",
+    Path: "FOLDER",
+}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -55,12 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--config", type=Path, metavar="FILE", help="read settings from a TOML file")
     for name, setting in Settings.model_fields.items():
         if name not in _NOT_FLAGS:
-            default = setting.get_default()
-            shown = f" (default: {default})" if default not in (None, "") else ""
             serve.add_argument(
                 f"--{name.replace('_', '-')}",
-                metavar=name.upper(),
-                help=f"{setting.description}{shown}".replace("%", "%%"),
+                metavar=_METAVARS.get(setting.annotation, "VALUE"),
+                help=_help(setting),
             )
 
     rank = commands.add_parser(
@@ -84,6 +94,14 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser("demo", help="see it work, with nothing configured")
     return parser
+
+
+def _help(setting: FieldInfo) -> str:
+    default = setting.get_default(call_default_factory=True, validated_data={})
+    if isinstance(default, ByteSize):
+        default = default.human_readable()
+    shown = "" if default in (None, "") else f" (default: {default})"
+    return f"{setting.description}{shown}".replace("%", "%%")
 
 
 def _flags(options: argparse.Namespace) -> dict[str, str]:

@@ -17,7 +17,7 @@ RerankdError
 a document, or a provider's own words, which may quote any of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -49,7 +49,12 @@ class InvalidRequestError(RerankdError):
 
 
 class UnknownModelError(RerankdError):
-    """A request names a model that this server does not serve."""
+    """A request names a model that this server does not serve; `known` are those that it does."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        said = f"{name[:80]!r} is not served here; this server has {', '.join(map(repr, known))}"
+        super().__init__(f"model: {said}")
+        self.violations = (Violation("model", said),)
 
 
 class IncompleteError(RerankdError):

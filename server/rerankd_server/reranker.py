@@ -99,7 +99,7 @@ class Reranker:
         Raises UnknownModelError; IncompleteError or ProviderError where the request wants every
         score; ProviderError where the provider's failing left no document with a score.
         """
-        model = self._find(request.model)
+        model = self.find(request.model)
         board = _Board(request, model.name)
         ask = Ask(request.query, request.instruction, request.cache_mode)
         async with aclosing(model.scorer.score(ask, request.candidates)) as progress:
@@ -114,16 +114,14 @@ class Reranker:
         board.check()
         yield board.ranking(is_final=True)
 
-    def _find(self, name: str) -> Model:
+    def find(self, name: str) -> Model:
+        """Give the model called `name`, or the default for "". Raises UnknownModelError."""
         if not name:
             return self.default
         try:
             return self.models[name]
         except KeyError:
-            raise UnknownModelError(
-                f"model {name[:80]!r} is not served here; this server has "
-                + ", ".join(repr(known) for known in self.models)
-            ) from None
+            raise UnknownModelError(name, self.models) from None
 
     async def _partial(
         self, board: "_Board", progress: AsyncGenerator[Progress]
@@ -151,7 +149,7 @@ class Reranker:
             await following
         finally:
             following.cancel()
-            await asyncio.wait({following})
+            await asyncio.gather(following, return_exceptions=True)
 
 
 class _Board:

@@ -157,6 +157,9 @@ async def test_help_lists_every_setting_but_the_key() -> None:
     status, out, _ = await rerankd("serve", "--help")
     assert status == 0
     assert "--data-dir" in out
+    assert "--cache-size SIZE" in out
+    assert "(default: 2.0GiB)" in out
+    assert "Undefined" not in out
     assert "--api-key" not in out
 
 

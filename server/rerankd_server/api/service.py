@@ -44,7 +44,7 @@ class RerankService(RerankServiceServicer):
     ) -> None:
         """Stream rankings; see the proto."""
         async with statuses(context):
-            asked = to_domain(request, self._limits)
+            asked = self._read(request)
             async with aclosing(self._answers(asked, request)) as answers:
                 async for answer in answers:
                     await context.write(answer)
@@ -52,10 +52,13 @@ class RerankService(RerankServiceServicer):
     async def RerankOnce(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
         """Give the final ranking; see the proto."""
         async with statuses(context):
-            asked = replace(to_domain(request, self._limits), partial_results=False)
+            asked = replace(self._read(request), partial_results=False)
             async with aclosing(self._answers(asked, request)) as answers:
                 return await anext(answers)
         raise AssertionError("unreachable: a failed call is aborted")
+
+    def _read(self, request: pb.RerankRequest) -> RerankRequest:
+        return to_domain(request, self._limits, self._reranker.find)
 
     async def _answers(
         self, asked: RerankRequest, request: pb.RerankRequest

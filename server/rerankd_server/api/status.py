@@ -86,7 +86,10 @@ def _describe(error: Exception) -> tuple[grpc.StatusCode, str, str, Sequence[Mes
 
 def _details(error: Exception) -> Sequence[Message]:
     match error:
-        case errors.InvalidRequestError(violations=violations):
+        case (
+            errors.InvalidRequestError(violations=violations)
+            | errors.UnknownModelError(violations=violations)
+        ):
             bad = details_pb.BadRequest()
             for violation in _first(violations):
                 bad.field_violations.add(field=violation.field, description=violation.description)

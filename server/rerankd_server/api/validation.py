@@ -2,11 +2,11 @@
 
 import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rerankd.v1 import rerank_pb2 as pb
-from rerankd_server.errors import InvalidRequestError, Violation
+from rerankd_server.errors import InvalidRequestError, UnknownModelError, Violation
 from rerankd_server.reranker import RerankRequest
 from rerankd_server.scoring.scorer import CacheMode, Candidate
 
@@ -35,12 +35,22 @@ class Limits:
     """For the request, and for a ranking."""
 
 
-def to_domain(request: pb.RerankRequest, limits: Limits) -> RerankRequest:
+def to_domain(
+    request: pb.RerankRequest, limits: Limits, find_model: Callable[[str], object]
+) -> RerankRequest:
     """Give the request that the message stands for.
 
-    Raises InvalidRequestError with every rule of the proto that it breaks.
+    Raises InvalidRequestError with every rule of the proto that it breaks, or what `find_model`
+    raises where nothing but its model is wrong.
     """
-    if violations := list(_violations(request, limits)):
+    violations = list(_violations(request, limits))
+    try:
+        find_model(request.model)
+    except UnknownModelError as error:
+        if not violations:
+            raise
+        violations.extend(error.violations)
+    if violations:
         raise InvalidRequestError(violations)
     return RerankRequest(
         query=request.query,

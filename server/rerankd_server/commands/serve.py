@@ -4,10 +4,13 @@ import asyncio
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import structlog
 
 from rerankd_server.app import App
 from rerankd_server.config import Settings, load_settings
-from rerankd_server.logs import configure_logs
+from rerankd_server.logs import configure_logs, log_defect
 
 
 def serve(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | None) -> int:
@@ -18,10 +21,20 @@ def serve(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | N
     return 0
 
 
+def _log_unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what asyncio would otherwise print in its own words, which may hold private texts."""
+    error = context.get("exception")
+    if isinstance(error, BaseException):
+        log_defect(error)
+    else:
+        structlog.get_logger().error("asyncio", message=context.get("message"))
+
+
 async def _serve(settings: Settings) -> None:
     """Serve until a signal; a second signal ends the grace."""
     signals: asyncio.Queue[None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_log_unhandled)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, None)
     app = App(settings)

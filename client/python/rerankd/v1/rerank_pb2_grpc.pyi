@@ -11,7 +11,7 @@ one of these, beside the details named here:
   INVALID_ARGUMENT     INVALID_REQUEST     BadRequest              fields break a rule written below;
                                                                    the first 20 violations, each with
                                                                    its field, and a count of the rest
-  NOT_FOUND            UNKNOWN_MODEL                               `model` is not one of ListModels
+  NOT_FOUND            UNKNOWN_MODEL       BadRequest              `model` is not one of ListModels
   FAILED_PRECONDITION  KEY_REJECTED                                the provider refused rerankd's key
   FAILED_PRECONDITION  REQUEST_REJECTED                            the provider refused the call itself:
                                                                    an unknown model, a wrong base URL
