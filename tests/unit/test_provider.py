@@ -118,6 +118,34 @@ async def test_a_reply_with_the_least_that_servers_send_is_read(provider: FakePr
         assert await ask(asked) == Reply("7", "stop")
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '"content": 7',
+        '"content": [{"type": "text", "text": "7"}]',
+        '"content": {"label": 7}',
+        '"content": true',
+    ],
+)
+async def test_content_that_is_no_text_is_no_answer(provider: FakeProvider, odd: str) -> None:
+    text = f'{{"choices": [{{"message": {{{odd}}}, "finish_reason": "stop"}}]}}'
+    provider.answer = lambda _: web.Response(text=text, content_type="application/json")
+    async with client(provider) as asked:
+        assert await ask(asked) == Reply("", "stop")
+
+
+@pytest.mark.parametrize("count", ["null", '"many"', "-5", "1.5", "[]", "{}"])
+async def test_token_counts_that_are_none_are_zero(provider: FakeProvider, count: str) -> None:
+    usage = f'{{"prompt_tokens": {count}, "completion_tokens": {count}}}'
+    text = (
+        '{"model": 7, "choices": [{"message": {"content": "7"}, "finish_reason": "stop"}], '
+        f'"usage": {usage}}}'
+    )
+    provider.answer = lambda _: web.Response(text=text, content_type="application/json")
+    async with client(provider) as asked:
+        assert await ask(asked) == Reply("7", "stop")
+
+
 async def test_a_refusal_is_read(provider: FakeProvider) -> None:
     provider.answer = lambda _: completion(None, refusal="I will not")
     async with client(provider) as asked:

@@ -12,35 +12,24 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, cast
-
-from tenacity import (
-    AsyncRetrying,
-    RetryCallState,
-    retry_if_exception_type,
-    stop_after_attempt,
-    wait_exponential_jitter,
-)
+from typing import TYPE_CHECKING, Any
 
 from rerankd_server.errors import (
     KeyRejectedError,
     ProviderError,
-    ProviderUnavailableError,
     QuotaSpentError,
-    RateLimitedError,
     RequestRejectedError,
 )
-from rerankd_server.scoring.answers import Reply, Token
+from rerankd_server.scoring.answers import Reply
+from rerankd_server.scoring.completion import to_reply
 from rerankd_server.scoring.parameters import Learnt, Parameters, unwelcome
+from rerankd_server.scoring.retrying import PassingError, retrying
 
 if TYPE_CHECKING:
     import openai
-    from openai.types.chat import ChatCompletion
 
 _NO_KEY = "none"
 """Sent where no key is set: local servers ask for none, and the SDK insists on one."""
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 8.0
 _DECLINED = ("content_filter", "content_policy_violation")
 """Codes of errors that are an answer: the provider will not let the model see this document."""
 _CODE = re.compile(r"[a-z_]{1,48}")
@@ -106,13 +95,8 @@ class Provider:
         Sends the parameters that `learnt` holds and teaches it what the model refuses. Raises
         ProviderError after the last attempt.
         """
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(_PassingError),
-            stop=stop_after_attempt(self._endpoint.attempts),
-            wait=_Pauses(self._endpoint.longest_wait),
-            sleep=self._sleep,
-            retry_error_callback=_raise_last,
-        ):
+        endpoint = self._endpoint
+        async for attempt in retrying(endpoint.attempts, endpoint.longest_wait, self._sleep):
             with attempt:
                 return await self._attempt(model, errand, learnt)
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -144,7 +128,7 @@ class Provider:
                 return None
             errand.calls += 1
             try:
-                return _to_reply(
+                return to_reply(
                     await client.chat.completions.create(
                         model=model,
                         messages=[
@@ -166,7 +150,7 @@ class Provider:
                 )
             except (openai.APIError, ValueError, TypeError, AttributeError, LookupError):
                 what = "sends replies that are not chat completions"
-        raise _PassingError(what, rate_limited=False)
+        raise PassingError(what, rate_limited=False)
 
 
 class _UnwelcomeError(Exception):
@@ -176,58 +160,6 @@ class _UnwelcomeError(Exception):
         super().__init__(name)
         self.name = name
         self.rejected = rejected
-
-
-class _PassingError(Exception):
-    """Something that another attempt may not meet: a limit, an overload, a broken connection."""
-
-    def __init__(self, what: str, *, rate_limited: bool, retry_after: float | None = None) -> None:
-        super().__init__(what)
-        self.rate_limited = rate_limited
-        self.retry_after = retry_after
-
-    def final(self, attempts: int) -> ProviderError:
-        """Say the same to a caller, after the last attempt."""
-        times = f"{attempts} attempts" if attempts > 1 else "1 attempt"
-        retry_after = _FIRST_PAUSE * 2 if self.retry_after is None else self.retry_after
-        if self.rate_limited:
-            return RateLimitedError(
-                f"the model's provider asks for fewer calls ({self}, {times}); "
-                "call again later, or lower `concurrency`",
-                retry_after,
-            )
-        return ProviderUnavailableError(
-            f"the model's provider {self} ({times}); call again later, or check `base_url`",
-            retry_after,
-        )
-
-
-class _Pauses:
-    """How long to wait before the next attempt: as told, or exponentially longer with jitter."""
-
-    def __init__(self, longest_wait: float) -> None:
-        self._backoff = wait_exponential_jitter(
-            multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE
-        )
-        self._longest_wait = longest_wait
-
-    def __call__(self, state: RetryCallState) -> float:
-        """Give the seconds to wait; raise where the provider asks for more than we wait for."""
-        error = _last_error(state)
-        if error.retry_after is None:
-            return self._backoff(state)
-        if error.retry_after > self._longest_wait:
-            raise error.final(state.attempt_number)
-        return error.retry_after
-
-
-def _last_error(state: RetryCallState) -> _PassingError:
-    assert state.outcome is not None
-    return cast("_PassingError", state.outcome.exception())
-
-
-def _raise_last(state: RetryCallState) -> None:
-    raise _last_error(state).final(state.attempt_number)
 
 
 def _load_client(endpoint: Endpoint) -> "openai.AsyncOpenAI":
@@ -274,7 +206,7 @@ def _translate_status(error: "openai.APIStatusError") -> Exception:
             f"the model's provider {what}: the account's quota is spent; add credit there"
         )
     if status in (408, 409, 429) or status >= 500:
-        return _PassingError(
+        return PassingError(
             what,
             rate_limited=status == 429,
             retry_after=_retry_after(error.response.headers),
@@ -299,38 +231,3 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except (ValueError, OverflowError):
         return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def _to_reply(completion: "ChatCompletion") -> Reply:
-    """Read a completion; compatible servers leave out much of what the SDK's types promise.
-
-    Raises AttributeError, LookupError or TypeError where it is no chat completion at all.
-    """
-    choice = completion.choices[0]
-    message = choice.message
-    if message is None:
-        raise LookupError("a choice without a message")
-    usage = cast("Any", getattr(completion, "usage", None))
-    content = getattr(getattr(choice, "logprobs", None), "content", None) or ()
-    return Reply(
-        text=getattr(message, "content", None) or "",
-        finish=str(choice.finish_reason),
-        refused=bool(getattr(message, "refusal", None)),
-        tokens=tuple(Token(token.token, _alternatives(token)) for token in content),
-        model=str(getattr(completion, "model", None) or ""),
-        prompt_tokens=getattr(usage, "prompt_tokens", None) or 0,
-        completion_tokens=getattr(usage, "completion_tokens", None) or 0,
-    )
-
-
-def _alternatives(token: Any) -> Mapping[str, float]:
-    found = {token.token: _probability(token.logprob)}
-    for other in token.top_logprobs or ():
-        found[other.token] = _probability(other.logprob)
-    return found
-
-
-def _probability(logprob: Any) -> float:
-    if not isinstance(logprob, int | float) or math.isnan(logprob):
-        return 0.0
-    return math.exp(min(logprob, 0.0))
