@@ -87,7 +87,12 @@ def _violations(request: pb.RerankRequest, limits: Limits) -> Iterator[Violation
                 field, f"has {len(text):,} characters, and the limit is {limits.query_chars:,}"
             )
     yield from _document_violations(request, limits)
-    if (largest := _largest_ranking(request, size)) > limits.message_bytes:
+    # Nothing echoes more than the request itself, twice; only where that is too much is it counted.
+    room = 2 * size + _RESULT_ROOM * len(request.documents) + _RANKING_ROOM
+    if (
+        room > limits.message_bytes
+        and (largest := _largest_ranking(request)) > limits.message_bytes
+    ):
         yield Violation(
             "return_documents" if request.return_documents else "documents",
             f"the ranking may take {largest:,} bytes, and the limit is "
@@ -121,12 +126,9 @@ def _is_blank(text: str) -> bool:
     return not text or text.isspace()
 
 
-def _largest_ranking(request: pb.RerankRequest, size: int) -> int:
+def _largest_ranking(request: pb.RerankRequest) -> int:
     """Give a bound, in bytes, of the ranking's message; exact to some bytes a result."""
     count = len(request.documents)
-    bound = size * 2 + _RESULT_ROOM * count + _RANKING_ROOM
-    if bound <= _RANKING_ROOM + (16 << 20):
-        return bound  # far from any limit: not worth a look at each document
     echoed = (
         len(document.id.encode()) + (document.ByteSize() if request.return_documents else 0)
         for document in request.documents
