@@ -1,21 +1,11 @@
-"""The cache: a scorer around a scorer that buys each pair's score once.
+"""The cache: a scorer around a scorer that answers from the store, and has the rest bought once."""
 
-Equal pairs of one call are looked up and scored once. What is missing is bought by a task of its
-own, which stores each score before the caller sees it and outlives a caller that leaves: what is
-already sent is paid for, so it is kept; what is not sent yet is dropped.
-"""
-
-import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
-import structlog
-
+from rerankd_server.caching.flights import Flights
 from rerankd_server.caching.key import pair_key, query_key
 from rerankd_server.caching.store import Store
-from rerankd_server.errors import ShuttingDownError
-from rerankd_server.logs import log_defect
 from rerankd_server.scoring.scorer import (
     Ask,
     CacheMode,
@@ -29,8 +19,6 @@ from rerankd_server.scoring.scorer import (
     Usage,
 )
 
-_log = structlog.get_logger()
-
 
 class Cached:
     """Answers from `store`, and asks `scorer` for the rest."""
@@ -38,7 +26,7 @@ class Cached:
     def __init__(self, scorer: Scorer, store: Store) -> None:
         self._scorer = scorer
         self._store = store
-        self._purchases: set[asyncio.Task[None]] = set()
+        self._flights = Flights(scorer, store)
 
     @property
     def identity(self) -> Identity:
@@ -46,9 +34,10 @@ class Cached:
         return self._scorer.identity
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
-        """Yield all stored scores at once, then the others as they are bought and stored.
+        """Yield all stored scores at once, then the others as they land.
 
-        See `Scorer.score`; `ask.cache_mode` says what is read and written.
+        Equal pairs of one call are one pair. `ask.cache_mode` says what is read and written; see
+        `Scorer.score`.
         """
         of_query = query_key(self._scorer.identity, ask.instruction, ask.query)
         places: dict[bytes, list[int]] = {}
@@ -72,63 +61,16 @@ class Cached:
                 usage=Usage(unscored_pairs=len(missing)),
             )
             return
-        async with aclosing(self._buy(ask, candidates, missing)) as bought:
-            async for progress in bought:
-                yield progress
+        firsts = {key: candidates[positions[0]] for key, positions in missing.items()}
+        async with aclosing(self._flights.land(ask, firsts)) as landings:
+            async for landing in landings:
+                yield Progress(
+                    scores={p: s for key, s in landing.scores.items() for p in missing[key]},
+                    unscored={p: u for key, u in landing.unscored.items() for p in missing[key]},
+                    source=landing.source,
+                    usage=landing.usage,
+                )
 
     async def drain(self, seconds: float) -> None:
-        """Wait until nothing bought is still on its way into the store, then give it up."""
-        if not self._purchases:
-            return
-        _, late = await asyncio.wait(self._purchases, timeout=seconds)
-        for purchase in late:
-            purchase.cancel()
-        if late:
-            await asyncio.wait(late)
-            _log.warning("calls given up at shutdown", requests=len(late))
-
-    async def _buy(
-        self, ask: Ask, candidates: Sequence[Candidate], missing: Mapping[bytes, Sequence[int]]
-    ) -> AsyncGenerator[Progress]:
-        """Yield the outcomes of `missing`, at the positions of all their candidates."""
-        keys = list(missing)
-        left = False
-
-        def wanted() -> bool:
-            return not left
-
-        arrivals: asyncio.Queue[Progress | Exception | None] = asyncio.Queue()
-        firsts = [replace(candidates[missing[key][0]], wanted=wanted) for key in keys]
-
-        async def purchase() -> None:
-            try:
-                async with aclosing(self._scorer.score(ask, firsts)) as scored:
-                    async for progress in scored:
-                        if ask.cache_mode.writes:
-                            await self._store.write(
-                                {keys[i]: score for i, score in progress.scores.items()}
-                            )
-                        arrivals.put_nowait(progress)
-                arrivals.put_nowait(None)
-            except asyncio.CancelledError:
-                arrivals.put_nowait(ShuttingDownError())
-                raise
-            except Exception as error:  # noqa: BLE001  # raised where it is awaited, below
-                if left:
-                    log_defect(error)
-                arrivals.put_nowait(error)
-
-        task = asyncio.create_task(purchase())
-        self._purchases.add(task)
-        task.add_done_callback(self._purchases.discard)
-        try:
-            while (arrival := await arrivals.get()) is not None:
-                if isinstance(arrival, Exception):
-                    raise arrival
-                yield replace(
-                    arrival,
-                    scores={p: s for i, s in arrival.scores.items() for p in missing[keys[i]]},
-                    unscored={p: u for i, u in arrival.unscored.items() for p in missing[keys[i]]},
-                )
-        finally:
-            left = True
+        """Wait until nothing bought is still on its way into the store; see `Flights.drain`."""
+        await self._flights.drain(seconds)

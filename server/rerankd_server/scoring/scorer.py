@@ -129,6 +129,9 @@ class Usage:
         )
 
 
+NOTHING_USED = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Outcomes that became known together. Keys are positions in the candidates that were asked."""
@@ -137,7 +140,7 @@ class Progress:
     unscored: Mapping[int, Unscored] = field(default_factory=dict)
     source: Source = Source.MODEL
     """Where `scores` came from."""
-    usage: Usage = Usage()
+    usage: Usage = NOTHING_USED
 
 
 class Scorer(Protocol):

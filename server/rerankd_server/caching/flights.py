@@ -1,0 +1,190 @@
+"""Single flight: a pair that is being bought is bought once, however many ask for it.
+
+A flight is one pair on its way. Who asks for a pair that has a flight waits for it; who asks for
+pairs that have none starts their flights together, as one purchase. So one request may wait for
+several purchases, and one purchase may serve many requests. When a pair lands it is stored, its
+flight is forgotten, and everyone who waits is told: the score, or the failure.
+
+A purchase looks into the store once more before it asks the scorer, or a pair could be bought
+twice: request A looks and finds nothing; flight B lands, stores the pair, and is forgotten; A looks
+for a flight, finds none, and buys what is stored by now.
+
+A flight belongs to nobody. Who leaves only stops waiting: what is sent is paid for, so it lands and
+is stored; what is not sent yet and nobody waits for any more is dropped.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import MappingProxyType
+
+import structlog
+
+from rerankd_server.caching.store import Store
+from rerankd_server.errors import ShuttingDownError
+from rerankd_server.logs import log_defect
+from rerankd_server.scoring.scorer import (
+    NOTHING_USED,
+    Ask,
+    CacheMode,
+    Candidate,
+    Score,
+    Scorer,
+    Source,
+    Unscored,
+    Usage,
+)
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Landing:
+    """Pairs that landed together, as one of those who wait for them is told."""
+
+    source: Source
+    usage: Usage = NOTHING_USED
+    scores: dict[bytes, Score] = field(default_factory=dict)
+    unscored: dict[bytes, Unscored] = field(default_factory=dict)
+
+
+_Waiter = asyncio.Queue[Landing | Exception]
+"""Where one request is told of landings, or of the failure that ends it."""
+
+_InFlight = dict[bytes, set[_Waiter]]
+"""Who waits for each pair that is on its way, by the pair's key."""
+
+
+class Flights:
+    """Buys pairs from `scorer` into `store`, each of them once at a time."""
+
+    def __init__(self, scorer: Scorer, store: Store) -> None:
+        self._scorer = scorer
+        self._store = store
+        self._in_flight: _InFlight = {}
+        self._buying: set[asyncio.Task[None]] = set()
+
+    async def land(
+        self, ask: Ask, candidates: Mapping[bytes, Candidate]
+    ) -> AsyncGenerator[Landing]:
+        """Yield the outcome of each of `candidates`, which go by key, once it is stored."""
+        # A refresh wants newer scores than those on their way, and a bypass wants its own.
+        in_flight = self._in_flight if ask.cache_mode is CacheMode.READ_WRITE else {}
+        waiter = _Waiter()
+        mine = {key: each for key, each in candidates.items() if key not in in_flight}
+        for key in candidates:
+            in_flight.setdefault(key, set()).add(waiter)
+        if mine:
+            buying = asyncio.create_task(self._buy(ask, mine, _Purchase(in_flight, mine, waiter)))
+            self._buying.add(buying)
+            buying.add_done_callback(self._buying.discard)
+        left = len(candidates)
+        try:
+            while left:
+                landing = await waiter.get()
+                if isinstance(landing, Exception):
+                    raise landing
+                left -= len(landing.scores) + len(landing.unscored)
+                yield landing
+        finally:
+            for key in candidates:
+                in_flight.get(key, set()).discard(waiter)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until nothing is on its way any more; after `seconds`, give up what still is."""
+        if not self._buying:
+            return
+        _, late = await asyncio.wait(self._buying, timeout=seconds)
+        for buying in late:
+            buying.cancel()
+        if late:
+            await asyncio.wait(late)
+            _log.warning("calls given up at shutdown", requests=len(late))
+
+    async def _buy(
+        self, ask: Ask, missing: Mapping[bytes, Candidate], purchase: "_Purchase"
+    ) -> None:
+        """Bring every flight of `purchase` to its landing."""
+        try:
+            if ask.cache_mode is CacheMode.READ_WRITE:
+                found = await self._store.read(list(missing))  # the second look
+                purchase.land(Source.CACHE, found)
+                missing = {key: each for key, each in missing.items() if key not in found}
+            keys = list(missing)
+            wanted = [
+                replace(each, wanted=partial(purchase.is_wanted, key))
+                for key, each in missing.items()
+            ]
+            async with aclosing(self._scorer.score(ask, wanted)) as scored:
+                async for progress in scored:
+                    scores = {keys[i]: score for i, score in progress.scores.items()}
+                    unscored = {keys[i]: each for i, each in progress.unscored.items()}
+                    if ask.cache_mode.writes:
+                        await self._store.write(scores)
+                    purchase.land(progress.source, scores, unscored, progress.usage)
+        except asyncio.CancelledError:
+            purchase.crash(ShuttingDownError())
+            raise
+        except Exception as error:  # noqa: BLE001  # raised where somebody waits
+            purchase.crash(error)
+
+
+class _Purchase:
+    """Flights that were started together, by one request."""
+
+    def __init__(self, in_flight: _InFlight, keys: Iterable[bytes], owner: _Waiter) -> None:
+        self._in_flight = in_flight
+        self._own = {key: in_flight[key] for key in keys}
+        self._owner = owner
+
+    def is_wanted(self, key: bytes) -> bool:
+        """Whether anyone waits. If not, the scorer drops the pair, so its flight ends here."""
+        if self._own.get(key):
+            return True
+        self._forget(key)
+        return False
+
+    def land(
+        self,
+        source: Source,
+        scores: Mapping[bytes, Score],
+        unscored: Mapping[bytes, Unscored] = MappingProxyType({}),
+        usage: Usage = NOTHING_USED,
+    ) -> None:
+        """Tell everyone who waits. The owner hears of `usage`; to the others it was shared."""
+        landings: dict[_Waiter, Landing] = {}
+        for key in (*scores, *unscored):
+            for waiter in self._forget(key):
+                landing = landings.setdefault(waiter, Landing(source))
+                if key in scores:
+                    landing.scores[key] = scores[key]
+                else:
+                    landing.unscored[key] = unscored[key]
+        for waiter, landing in landings.items():
+            if source is Source.CACHE:
+                landing.usage = Usage(cached_pairs=len(landing.scores))
+            elif waiter is self._owner:
+                landing.usage = usage
+            else:
+                landing.source = Source.SHARED
+                landing.usage = Usage(
+                    shared_pairs=len(landing.scores), unscored_pairs=len(landing.unscored)
+                )
+            waiter.put_nowait(landing)
+
+    def crash(self, error: Exception) -> None:
+        """Tell everyone who still waits that `error` ended it."""
+        waiters = {waiter for key in list(self._own) for waiter in self._forget(key)}
+        for waiter in waiters:
+            waiter.put_nowait(error)
+        if not waiters and not isinstance(error, ShuttingDownError):
+            log_defect(error)
+
+    def _forget(self, key: bytes) -> set[_Waiter]:
+        """End a flight; gives who waited for it. Later ones of the same pair are not touched."""
+        waiting = self._own.pop(key, set())
+        if self._in_flight.get(key) is waiting:
+            del self._in_flight[key]
+        return waiting

@@ -1,0 +1,392 @@
+"""Single flight: nothing is bought twice, nobody is left waiting, nothing bought is lost."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.store import SMALLEST_LIMIT, Store
+from rerankd_server.errors import ProviderUnavailableError
+from rerankd_server.scoring.scorer import (
+    Ask,
+    CacheMode,
+    Candidate,
+    Identity,
+    Progress,
+    Reason,
+    Score,
+    Source,
+    Unscored,
+    Usage,
+)
+
+ASK = Ask("q")
+
+
+class GatedScorer:
+    """Asks about all candidates together; each waits at a gate of its own for its outcome."""
+
+    def __init__(self) -> None:
+        self.identity: Identity = {"kind": "gated"}
+        self.sent: list[str] = []
+        self.outcomes: dict[str, Score | Unscored | Exception] = {}
+        self._gates: dict[str, asyncio.Event] = {}
+        self._news = asyncio.Event()
+        self.limit = 1000
+
+    async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
+        done: asyncio.Queue[tuple[int, Score | Unscored | Exception | None]] = asyncio.Queue()
+        slots = asyncio.Semaphore(self.limit)
+
+        async def ask_about(position: int, candidate: Candidate) -> None:
+            async with slots:
+                if not candidate.wanted():
+                    done.put_nowait((position, None))
+                    return
+                self.sent.append(candidate.text)
+                self._tell()
+                await self.gate(candidate.text).wait()
+            outcome = self.outcomes.get(candidate.text, Score(0.5))
+            done.put_nowait((position, outcome))
+
+        tasks = [asyncio.create_task(ask_about(*each)) for each in enumerate(candidates)]
+        for _ in candidates:
+            position, outcome = await done.get()
+            if isinstance(outcome, Exception):
+                raise outcome
+            if isinstance(outcome, Score):
+                yield Progress({position: outcome}, usage=Usage(scored_pairs=1, model_calls=1))
+            elif outcome is not None:
+                used = Usage(unscored_pairs=1, model_calls=1)
+                yield Progress(unscored={position: outcome}, usage=used)
+        await asyncio.gather(*tasks)
+
+    def gate(self, text: str) -> asyncio.Event:
+        return self._gates.setdefault(text, asyncio.Event())
+
+    def _tell(self) -> None:
+        self._news.set()
+
+    async def until_sent(self, count: int) -> None:
+        while len(self.sent) < count:
+            self._news.clear()
+            await self._news.wait()
+
+    def answer(self, *texts: str) -> None:
+        for text in texts:
+            self.gate(text).set()
+
+
+@dataclass
+class Parts:
+    scorer: GatedScorer
+    cached: Cached
+    store: Store
+
+    def call(self, *texts: str, mode: CacheMode = CacheMode.READ_WRITE) -> "Call":
+        return Call(self.cached, texts, Ask("q", cache_mode=mode))
+
+    async def rest(self) -> None:
+        """Wait until nothing is on its way; nothing may be left behind then."""
+        await self.cached.drain(5)
+        assert not self.cached._flights._in_flight
+        assert not self.cached._flights._buying
+
+
+class Call:
+    """A request that runs; `result` waits for its outcomes."""
+
+    def __init__(self, cached: Cached, texts: Sequence[str], ask: Ask = ASK) -> None:
+        self.texts = texts
+        self.found: dict[int, Score | Unscored] = {}
+        self.sources: Counter[Source] = Counter()
+        self.usage = Usage()
+        self.task = asyncio.create_task(self._run(cached, ask))
+
+    async def _run(self, cached: Cached, ask: Ask) -> None:
+        candidates = [Candidate(text) for text in self.texts]
+        async with aclosing(cached.score(ask, candidates)) as steps:
+            async for step in steps:
+                both: Mapping[int, Score | Unscored] = {**step.scores, **step.unscored}
+                assert not self.found.keys() & both.keys()
+                self.found.update(both)
+                self.sources[step.source] += len(step.scores)
+                self.usage += step.usage
+
+    async def result(self) -> dict[int, Score | Unscored]:
+        await self.task
+        assert self.found.keys() == set(range(len(self.texts)))
+        return self.found
+
+    async def leave(self) -> None:
+        self.task.cancel()
+        await asyncio.wait({self.task})
+
+
+@pytest.fixture
+async def parts(tmp_path: Path) -> AsyncGenerator[Parts]:
+    store = Store(tmp_path, SMALLEST_LIMIT)
+    await store.open()
+    scorer = GatedScorer()
+    yield Parts(scorer, Cached(scorer, store), store)
+    await store.close()
+
+
+async def settle() -> None:
+    """Let everything that can run now run: nothing here waits for anything but gates."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def joined(parts: Parts, calls: int) -> None:
+    """Wait until as many requests wait for one and the same pair."""
+    in_flight = parts.cached._flights._in_flight
+    while max(map(len, in_flight.values()), default=0) < calls:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
+async def test_a_hundred_callers_buy_each_pair_once(parts: Parts) -> None:
+    texts = [str(n) for n in range(100)]
+    calls = [parts.call(*texts) for _ in range(100)]
+    await joined(parts, 100)
+    parts.scorer.answer(*texts)
+    for call in calls:
+        assert len(await call.result()) == 100
+    assert sorted(parts.scorer.sent) == sorted(texts)
+    assert sum(call.usage.model_calls for call in calls) == 100
+    assert sum(call.usage.scored_pairs for call in calls) == 100
+    assert sum(call.usage.shared_pairs for call in calls) == 9_900
+    await parts.rest()
+
+
+async def test_a_reply_is_put_together_from_cache_own_calls_and_others(parts: Parts) -> None:
+    parts.scorer.answer("stored")
+    await parts.call("stored").result()
+    first, second = parts.call("a", "b"), parts.call("c")
+    await parts.scorer.until_sent(4)
+    mixed = parts.call("b", "stored", "own", "c", "a")
+    await parts.scorer.until_sent(5)
+    parts.scorer.answer("a", "b", "c", "own")
+    await mixed.result()
+    assert mixed.sources == {Source.CACHE: 1, Source.SHARED: 3, Source.MODEL: 1}
+    assert mixed.usage == Usage(cached_pairs=1, scored_pairs=1, shared_pairs=3, model_calls=1)
+    assert (await first.result()).keys() == {0, 1}
+    assert (await second.result()).keys() == {0}
+    assert sorted(parts.scorer.sent) == ["a", "b", "c", "own", "stored"]
+
+
+async def test_who_leaves_first_hurts_nobody(parts: Parts) -> None:
+    leader = parts.call("a", "b")
+    await parts.scorer.until_sent(2)
+    follower = parts.call("b", "a")
+    await joined(parts, 2)
+    await leader.leave()
+    parts.scorer.answer("a", "b")
+    await follower.result()
+    assert follower.usage == Usage(shared_pairs=2)
+    assert await parts.store.count() == 2
+    await parts.rest()
+
+
+async def test_who_follows_and_leaves_hurts_nobody(parts: Parts) -> None:
+    leader = parts.call("a")
+    await parts.scorer.until_sent(1)
+    follower = parts.call("a")
+    await joined(parts, 2)
+    await follower.leave()
+    parts.scorer.answer("a")
+    await leader.result()
+    assert leader.usage == Usage(scored_pairs=1, model_calls=1)
+    await parts.rest()
+
+
+async def test_when_all_have_left_what_was_sent_is_stored_and_nothing_else_sent(
+    parts: Parts,
+) -> None:
+    parts.scorer.limit = 2
+    calls = [parts.call("a", "b", "c", "d") for _ in range(2)]
+    await joined(parts, 2)
+    await parts.scorer.until_sent(2)
+    for call in calls:
+        await call.leave()
+    parts.scorer.answer("a", "b", "c", "d")
+    await parts.cached.drain(5)
+    assert parts.scorer.sent == ["a", "b"]
+    assert await parts.store.count() == 2
+    await parts.rest()
+
+
+async def test_a_pair_that_was_dropped_is_bought_by_the_next_who_asks(parts: Parts) -> None:
+    parts.scorer.limit = 1
+    leaver = parts.call("a", "b")
+    await parts.scorer.until_sent(1)
+    await leaver.leave()
+    parts.scorer.answer("a", "b")
+    await parts.cached.drain(5)
+    later = parts.call("b")
+    await later.result()
+    assert parts.scorer.sent == ["a", "b"]
+    assert later.usage == Usage(scored_pairs=1, model_calls=1)
+
+
+async def test_who_asks_before_the_drop_keeps_the_flight(parts: Parts) -> None:
+    parts.scorer.limit = 1
+    leaver = parts.call("a", "b")
+    await parts.scorer.until_sent(1)
+    later = parts.call("b")
+    await joined(parts, 2)
+    await leaver.leave()
+    parts.scorer.answer("a", "b")
+    await later.result()
+    assert parts.scorer.sent == ["a", "b"]
+    assert later.usage == Usage(shared_pairs=1)
+
+
+async def test_a_failure_reaches_all_who_wait_and_is_forgotten(parts: Parts) -> None:
+    down = Unscored(Reason.FAILED, ProviderUnavailableError("down", 1.0))
+    parts.scorer.outcomes["a"] = down
+    calls = [parts.call("a") for _ in range(3)]
+    await joined(parts, 3)
+    parts.scorer.answer("a")
+    for call in calls:
+        assert await call.result() == {0: down}
+    assert [call.usage.unscored_pairs for call in calls] == [1, 1, 1]
+    parts.scorer.outcomes["a"] = Score(0.7)
+    assert await parts.call("a").result() == {0: Score(0.7)}
+
+
+async def test_a_defect_reaches_all_who_wait_and_is_forgotten(parts: Parts) -> None:
+    parts.scorer.outcomes["a"] = ZeroDivisionError()
+    calls = [parts.call("a", "b") for _ in range(3)]
+    await joined(parts, 3)
+    parts.scorer.answer("a")
+    for call in calls:
+        with pytest.raises(ZeroDivisionError):
+            await call.task
+    await parts.rest()
+    parts.scorer.outcomes["a"] = Score(0.7)
+    assert await parts.call("a").result() == {0: Score(0.7)}
+
+
+async def test_the_second_look_finds_what_landed_since_the_first(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schedule of the module's docstring, forced: without a second look "a" is bought twice."""
+    looked, may_go_on = asyncio.Event(), asyncio.Event()
+    read = parts.store.read
+
+    async def slow_read(keys: Sequence[bytes]) -> Mapping[bytes, Score]:
+        found = await read(keys)
+        if not looked.is_set():
+            looked.set()
+            await may_go_on.wait()
+        return found
+
+    monkeypatch.setattr(parts.store, "read", slow_read)
+    slow = parts.call("a")
+    await looked.wait()  # it has found nothing, and has not looked for a flight yet
+    parts.scorer.answer("a")
+    await parts.call("a").result()  # bought, stored, forgotten
+    may_go_on.set()
+    await slow.result()
+    assert parts.scorer.sent == ["a"]
+    assert slow.usage == Usage(cached_pairs=1)
+    assert slow.sources == {Source.CACHE: 1}
+
+
+@pytest.mark.parametrize("mode", [CacheMode.REFRESH, CacheMode.BYPASS])
+async def test_who_wants_a_new_score_does_not_share(parts: Parts, mode: CacheMode) -> None:
+    ordinary = parts.call("a")
+    await parts.scorer.until_sent(1)
+    special = parts.call("a", mode=mode)
+    await parts.scorer.until_sent(2)
+    parts.scorer.answer("a")
+    await ordinary.result()
+    await special.result()
+    assert special.usage == Usage(scored_pairs=1, model_calls=1)
+    await parts.rest()
+
+
+texts = st.sampled_from("abcdef")
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.lists(texts, min_size=1, max_size=4)),
+        st.tuples(st.just("leave"), st.integers(0, 9)),
+        st.tuples(st.just("answer"), texts),
+        st.tuples(st.just("fail"), texts),
+        st.tuples(st.just("break"), texts),
+        st.tuples(st.just("wait"), st.just(0)),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps, st.integers(1, 3))
+def test_after_any_schedule_all_is_at_rest_and_right(
+    tmp_path_factory: pytest.TempPathFactory,
+    schedule: list[tuple[str, list[str] | int | str]],
+    limit: int,
+) -> None:
+    asyncio.run(run_schedule(tmp_path_factory.mktemp("flights"), schedule, limit))
+
+
+RIGHT = {text: Score(n / 10) for n, text in enumerate("abcdef")}
+
+
+async def run_schedule(
+    folder: Path, schedule: list[tuple[str, list[str] | int | str]], limit: int
+) -> None:
+    """Requests that come and go, answers, failures and defects, in any order."""
+    store = Store(folder, SMALLEST_LIMIT)
+    await store.open()
+    scorer = GatedScorer()
+    scorer.limit = limit
+    scorer.outcomes.update(RIGHT)
+    parts = Parts(scorer, Cached(scorer, store), store)
+    calls: list[Call] = []
+    for step in schedule:
+        await take(step, parts, calls)
+    scorer.answer(*RIGHT)
+    for call in calls:
+        await check(call)
+    await parts.rest()
+    if not {"fail", "break"} & {kind for kind, _ in schedule}:
+        assert max(Counter(scorer.sent).values(), default=0) <= 1
+        assert await store.count() == len(set(scorer.sent))
+    await store.close()
+
+
+async def take(step: tuple[str, list[str] | int | str], parts: Parts, calls: list[Call]) -> None:
+    match step:
+        case "ask", list(asked):
+            calls.append(parts.call(*asked))
+        case "leave", int(which) if which < len(calls):
+            await calls[which].leave()
+        case "answer", str(text):
+            parts.scorer.answer(text)
+        case "fail", str(text):
+            parts.scorer.outcomes[text] = Unscored(Reason.REFUSED)
+        case "break", str(text):
+            parts.scorer.outcomes[text] = ZeroDivisionError()
+        case _:
+            await settle()
+
+
+async def check(call: Call) -> None:
+    """Nobody is left waiting, and no score is wrong."""
+    await asyncio.wait({call.task})
+    if call.task.cancelled():
+        return
+    if error := call.task.exception():
+        assert isinstance(error, ZeroDivisionError)
+        return
+    for position, outcome in (await call.result()).items():
+        assert outcome in (RIGHT[call.texts[position]], Unscored(Reason.REFUSED))
