@@ -65,7 +65,8 @@ class App:
         limits = Limits(
             settings.max_documents, settings.max_query_chars, settings.max_message_bytes
         )
-        self._server = _build_server(RerankService(reranker, limits), self._health, limits)
+        service = RerankService(reranker, limits, settings.deadline_margin, settings.time_limit)
+        self._server = _build_server(service, self._health, limits)
         try:
             port = self._server.add_insecure_port(settings.listen)
         except RuntimeError:

@@ -96,6 +96,15 @@ class Settings(BaseModel):
         le=1 << 30,
         description="most bytes of a request, and of a ranking",
     )
+    time_limit: float = Field(
+        300.0,
+        gt=0,
+        le=86_400,
+        description="most seconds that a call takes, also without a deadline",
+    )
+    deadline_margin: float = Field(
+        0.03, ge=0, le=60, description="seconds before its deadline that a call is answered"
+    )
     partial_interval: float = Field(
         0.05, ge=0, le=60, description="least seconds between two partial rankings"
     )

@@ -5,6 +5,7 @@ RerankdError
 ├── InvalidRequestError       fields of a request break the API's rules
 ├── UnknownModelError         a request names a model that is not served
 ├── IncompleteError           a request wants every score, and some cannot be had
+├── OutOfTimeError            a request wants every score, and its time is over
 ├── ShuttingDownError         the server stopped before the call was answered
 └── ProviderError             the model's provider did not give a score
     ├── KeyRejectedError      it refuses the key
@@ -66,6 +67,16 @@ class IncompleteError(RerankdError):
             f"{unscored[0].description}; leave require_complete unset to get the others ranked"
         )
         self.unscored = tuple(unscored)
+
+
+class OutOfTimeError(RerankdError):
+    """`require_complete` was asked for, and the call's time was over before every score was in."""
+
+    def __init__(self, pending: int) -> None:
+        super().__init__(
+            f"{pending:,} of the documents were still being scored when the call's time was over; "
+            "call again, or leave require_complete unset to get what there is"
+        )
 
 
 class ShuttingDownError(RerankdError):

@@ -3,13 +3,13 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
 
-from rerankd_server.errors import IncompleteError, UnknownModelError, Violation
+from rerankd_server.errors import IncompleteError, OutOfTimeError, UnknownModelError, Violation
 from rerankd_server.scoring.scorer import (
     Ask,
     CacheMode,
@@ -27,7 +27,6 @@ _log = structlog.get_logger()
 _MOST_ERRORS = 3
 """Different errors that one log line holds."""
 _WHY = {
-    Reason.PENDING: "is still being scored",
     Reason.NOT_CACHED: "is not cached, and the request asks for cached scores only",
     Reason.REFUSED: "was refused: the model declined, or its reply holds no score",
     Reason.FAILED: "failed",
@@ -93,23 +92,28 @@ class Reranker:
         self.default = models[0]
         self._partial_interval = partial_interval
 
-    async def rerank(self, request: RerankRequest) -> AsyncGenerator[Ranking]:
+    async def rerank(
+        self, request: RerankRequest, seconds: float | None = None
+    ) -> AsyncGenerator[Ranking]:
         """Yield rankings of `request`; the last one, or the only one, is final.
 
-        Raises UnknownModelError; IncompleteError or ProviderError where the request wants every
-        score; ProviderError where the provider's failing left no document with a score.
+        After `seconds` the best ranking so far is the final one; what is sent by then goes on and
+        is stored. Raises UnknownModelError; OutOfTimeError, IncompleteError or ProviderError where
+        the request wants every score; ProviderError where the provider's failing left no document
+        with a score.
         """
+        stop = None if seconds is None else asyncio.get_running_loop().time() + seconds
         model = self.find(request.model)
         board = _Board(request, model.name)
         ask = Ask(request.query, request.instruction, request.cache_mode)
         async with aclosing(model.scorer.score(ask, request.candidates)) as progress:
             if request.partial_results:
-                async with aclosing(self._partial(board, progress)) as rankings:
+                async with aclosing(self._partial(board, progress, stop)) as rankings:
                     async for ranking in rankings:
                         yield ranking
             else:
-                async for step in progress:
-                    board.note(step)
+                async with _until(stop):
+                    await board.follow(progress)
         board.tell()
         board.check()
         yield board.ranking(is_final=True)
@@ -124,32 +128,40 @@ class Reranker:
             raise UnknownModelError(name, self.models) from None
 
     async def _partial(
-        self, board: "_Board", progress: AsyncGenerator[Progress]
+        self, board: "_Board", progress: AsyncGenerator[Progress], stop: float | None
     ) -> AsyncGenerator[Ranking]:
-        """Yield a ranking whenever there is news, and the interval since the last one is over."""
-        news = asyncio.Event()
+        """Yield a ranking whenever there is news and the interval since the last one is over.
 
-        async def follow() -> None:
-            try:
-                async for step in progress:
-                    board.note(step)
-                    news.set()
-            finally:
-                news.set()
-
-        following = asyncio.create_task(follow())
+        Ends at `stop`. No time-out may span a `yield`: it would strike whoever asks for rankings.
+        """
+        following = asyncio.create_task(board.follow(progress))
         try:
             while True:
-                await news.wait()
+                async with _until(stop):
+                    await board.news.wait()
                 if following.done():
-                    break
-                news.clear()
+                    await following
+                    return
+                if not board.news.is_set():
+                    return  # out of time
+                board.news.clear()
                 yield board.ranking(is_final=False)
-                await asyncio.wait({following}, timeout=self._partial_interval)
-            await following
+                async with _until(stop):
+                    await asyncio.wait({following}, timeout=self._partial_interval)
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _until(stop: float | None) -> AsyncGenerator[None]:
+    """Leave the body when the event loop's clock reaches `stop`, and go on behind it."""
+    try:
+        async with asyncio.timeout_at(stop) as timer:
+            yield
+    except TimeoutError:
+        if not timer.expired():
+            raise
 
 
 class _Board:
@@ -163,6 +175,17 @@ class _Board:
         self._sources: list[Source | None] = [None] * count
         self._unscored: dict[int, Unscored] = {}
         self._usage = Usage()
+        self.news = asyncio.Event()
+        """Set with every outcome, and at the end."""
+
+    async def follow(self, progress: AsyncGenerator[Progress]) -> None:
+        """Take in outcomes until the last one."""
+        try:
+            async for step in progress:
+                self.note(step)
+                self.news.set()
+        finally:
+            self.news.set()
 
     def note(self, progress: Progress) -> None:
         """Take in outcomes."""
@@ -199,16 +222,22 @@ class _Board:
             )
 
     def check(self) -> None:
-        """Raise what makes the request fail, now that every outcome is known."""
+        """Raise what makes the request fail, now that no more outcomes are waited for."""
+        pending = [
+            i for i, score in enumerate(self._scores) if score is None and i not in self._unscored
+        ]
         unscored = sorted(self._unscored.items())
-        if not unscored:
-            return
         error = next((u.error for _, u in unscored if u.error is not None), None)
         if self._request.require_complete:
-            raise error or IncompleteError(
-                [Violation(f"documents[{i}]", _WHY[u.reason]) for i, u in unscored]
-            )
-        if error is not None and all(score is None for score in self._scores):
+            if error is not None:
+                raise error
+            if pending:
+                raise OutOfTimeError(len(pending))
+            if unscored:
+                raise IncompleteError(
+                    [Violation(f"documents[{i}]", _WHY[u.reason]) for i, u in unscored]
+                )
+        if error is not None and len(unscored) == len(self._scores):
             raise error
 
     def _reason(self, index: int) -> Reason | None:

@@ -80,7 +80,7 @@ class Either:
 async def client(
     provider: FakeProvider, tmp_path: Path, request: pytest.FixtureRequest
 ) -> AsyncGenerator[Either]:
-    settings = {"attempts": 1, "partial_interval": 0}
+    settings = {"attempts": 1, "partial_interval": 0, "deadline_margin": 0.6}
     async with running(tmp_path, base_url=provider.base_url, **settings) as app:
         yield Either(request.param, app.address)
 
@@ -174,12 +174,21 @@ async def test_errors_are_our_own(client: Either, provider: FakeProvider) -> Non
 
 
 async def test_a_timeout_is_a_deadline(client: Either, provider: FakeProvider) -> None:
+    await client.rerank("q", ["2 a"])
     provider.answer = Gate(label_in)
-    with pytest.raises(DeadlineExceededError):
-        await client.rerank("q", ["1 a"], timeout=0.05)
-    client.timeout = 0.05
-    with pytest.raises(DeadlineExceededError):
-        await client.partial("q", ["1 a"])
+    ranking = await client.rerank("q", ["1 b", "2 a"], timeout=1.0)
+    assert [result.unscored_reason for result in ranking] == [None, UnscoredReason.PENDING]
+    with pytest.raises(DeadlineExceededError) as raised:
+        await client.rerank("q", ["1 b"], timeout=1.0, require_complete=True)
+    assert raised.value.reason == "OUT_OF_TIME"
+    client.timeout = 1.0
+    assert [ranking.is_final for ranking in await client.partial("q", ["1 b"])] == [True]
+
+
+async def test_a_deadline_that_has_passed(client: Either) -> None:
+    with pytest.raises(DeadlineExceededError) as raised:
+        await client.rerank("q", ["1 a"], timeout=0)
+    assert raised.value.reason == ""
 
 
 @pytest.mark.parametrize("blocking", [True, False])

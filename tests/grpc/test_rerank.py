@@ -272,3 +272,37 @@ async def test_a_unix_socket(provider: FakeProvider, tmp_path: Path) -> None:
     ):
         assert app.address == listen
         assert scores(await stub.RerankOnce(ask("q", ["2 a"]))) == [0.2]
+
+
+async def test_a_call_is_answered_before_its_deadline_and_what_was_sent_is_kept(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    async with (
+        running(tmp_path, base_url=provider.base_url, deadline_margin=0.6, concurrency=2) as app,
+        stub_of(app.address) as stub,
+    ):
+        await stub.RerankOnce(ask("q", ["9 cached"]))
+        gate = Gate(label_in)
+        provider.answer = gate
+        texts = ["1 sent", "2 sent", "3 not sent", "9 cached"]
+        response = await stub.RerankOnce(ask("q", texts), timeout=1.0)
+        assert order(response) == [3, 0, 1, 2]
+        assert [result.unscored_reason for result in response.results[1:]] == [
+            pb.UNSCORED_REASON_PENDING
+        ] * 3
+        gate.open()
+        later = await stub.RerankOnce(ask("q", texts))
+        assert order(later) == [3, 2, 1, 0]
+    assert sorted(provider.documents) == sorted(texts)  # each was bought once
+
+
+async def test_a_call_without_a_deadline_gets_the_servers(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.answer = Gate(label_in)
+    async with (
+        running(tmp_path, base_url=provider.base_url, time_limit=0.1) as app,
+        stub_of(app.address) as stub,
+    ):
+        response = await stub.RerankOnce(ask("q", ["1 a"]))
+    assert response.results[0].unscored_reason == pb.UNSCORED_REASON_PENDING

@@ -92,6 +92,8 @@ def test_every_setting_is_classified() -> None:
         "max_query_chars",
         "max_documents",
         "max_message_bytes",
+        "time_limit",
+        "deadline_margin",
         "partial_interval",
         "grace",
     }

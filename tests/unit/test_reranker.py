@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from rerankd_server.errors import (
     IncompleteError,
     KeyRejectedError,
+    OutOfTimeError,
     ProviderUnavailableError,
     UnknownModelError,
 )
@@ -235,3 +236,58 @@ async def test_the_first_error_in_the_requests_order_is_raised() -> None:
     scorer = FakeScorer(lambda text: Unscored(Reason.FAILED, errors[text]))
     with pytest.raises(KeyRejectedError):
         await final(reranker(scorer), request(["a", "b"]))
+
+
+async def test_out_of_time_the_best_ranking_so_far_is_the_answer() -> None:
+    scorer = Steps()
+    ranker = Reranker([Model("steps", "", scorer)])
+    scorer.steps.put_nowait(scored(2, 0.5, Source.CACHE))
+    (ranking,) = [each async for each in ranker.rerank(request(["a", "b", "c"]), seconds=0.05)]
+    assert ranking.is_final
+    assert order(ranking) == [2, 0, 1]
+    assert [result.reason for result in ranking.results] == [None, Reason.PENDING, Reason.PENDING]
+    assert scorer.closed.is_set()
+
+
+async def test_out_of_time_partial_rankings_end_with_a_final_one() -> None:
+    scorer = Steps()
+    ranker = Reranker([Model("steps", "", scorer)], partial_interval=60.0)
+    scorer.steps.put_nowait(scored(1, 0.5))
+    rankings = ranker.rerank(request(["a", "b"], partial_results=True), seconds=0.05)
+    found = [ranking async for ranking in rankings]
+    assert [ranking.is_final for ranking in found] == [False, True]
+    assert [order(ranking) for ranking in found] == [[1, 0], [1, 0]]
+    assert scorer.closed.is_set()
+
+
+async def test_out_of_time_before_anything_is_known() -> None:
+    for partial in (False, True):
+        ranker = Reranker([Model("steps", "", Steps())])
+        asked = request(["a"], partial_results=partial)
+        (ranking,) = [ranking async for ranking in ranker.rerank(asked, seconds=0)]
+        assert ranking.results[0].reason is Reason.PENDING
+
+
+async def test_out_of_time_require_complete_fails() -> None:
+    ranker = Reranker([Model("steps", "", Steps())])
+    with pytest.raises(OutOfTimeError, match="2 of the documents"):
+        _ = [
+            each
+            async for each in ranker.rerank(request(["a", "b"], require_complete=True), seconds=0)
+        ]
+
+
+async def test_a_scorers_own_time_out_is_not_the_requests() -> None:
+    scorer = Steps()
+    scorer.steps.put_nowait(TimeoutError())
+    ranker = Reranker([Model("steps", "", scorer)])
+    with pytest.raises(TimeoutError):
+        _ = [each async for each in ranker.rerank(request(["a"]), seconds=60)]
+
+
+async def test_with_some_failed_and_some_pending_the_call_succeeds() -> None:
+    scorer = Steps()
+    scorer.steps.put_nowait(Progress(unscored={0: Unscored(Reason.FAILED, DOWN)}))
+    ranker = Reranker([Model("steps", "", scorer)])
+    (ranking,) = [each async for each in ranker.rerank(request(["a", "b"]), seconds=0.05)]
+    assert [result.reason for result in ranking.results] == [Reason.FAILED, Reason.PENDING]

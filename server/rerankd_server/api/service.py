@@ -32,11 +32,18 @@ _REASONS = {
 
 
 class RerankService(RerankServiceServicer):
-    """`rerankd.v1.RerankService` over a Reranker."""
+    """`rerankd.v1.RerankService` over a Reranker.
 
-    def __init__(self, reranker: Reranker, limits: Limits) -> None:
+    A call ends `margin` seconds before its deadline, and after `time_limit` seconds at the latest.
+    """
+
+    def __init__(
+        self, reranker: Reranker, limits: Limits, margin: float, time_limit: float
+    ) -> None:
         self._reranker = reranker
         self._limits = limits
+        self._margin = margin
+        self._time_limit = time_limit
 
     # Written out rather than yielded: a generator that is left at a `yield` is closed by nobody.
     async def Rerank(  # type: ignore[override]
@@ -45,7 +52,7 @@ class RerankService(RerankServiceServicer):
         """Stream rankings; see the proto."""
         async with statuses(context):
             asked = self._read(request)
-            async with aclosing(self._answers(asked, request)) as answers:
+            async with aclosing(self._answers(asked, request, context)) as answers:
                 async for answer in answers:
                     await context.write(answer)
 
@@ -53,7 +60,7 @@ class RerankService(RerankServiceServicer):
         """Give the final ranking; see the proto."""
         async with statuses(context):
             asked = replace(self._read(request), partial_results=False)
-            async with aclosing(self._answers(asked, request)) as answers:
+            async with aclosing(self._answers(asked, request, context)) as answers:
                 return await anext(answers)
         raise AssertionError("unreachable: a failed call is aborted")
 
@@ -61,14 +68,21 @@ class RerankService(RerankServiceServicer):
         return to_domain(request, self._limits, self._reranker.find)
 
     async def _answers(
-        self, asked: RerankRequest, request: pb.RerankRequest
+        self, asked: RerankRequest, request: pb.RerankRequest, context: Context
     ) -> AsyncGenerator[pb.RerankResponse]:
         started = time.perf_counter()
-        async with aclosing(self._reranker.rerank(asked)) as rankings:
+        seconds = self._seconds(context.time_remaining())
+        async with aclosing(self._reranker.rerank(asked, seconds)) as rankings:
             async for ranking in rankings:
                 if ranking.is_final:
                     _tell(ranking, time.perf_counter() - started)
                 yield _to_message(ranking, request)
+
+    def _seconds(self, remaining: float | None) -> float:
+        """Give the time that a call may take. Of little time, half is kept for the answer's way."""
+        if remaining is None:
+            return self._time_limit
+        return min(self._time_limit, max(remaining - self._margin, remaining / 2))
 
     async def ListModels(
         self,

@@ -29,6 +29,7 @@ _TABLE: dict[type[errors.RerankdError], tuple[grpc.StatusCode, str]] = {
     errors.InvalidRequestError: (_CODES.INVALID_ARGUMENT, "INVALID_REQUEST"),
     errors.UnknownModelError: (_CODES.NOT_FOUND, "UNKNOWN_MODEL"),
     errors.IncompleteError: (_CODES.FAILED_PRECONDITION, "INCOMPLETE"),
+    errors.OutOfTimeError: (_CODES.DEADLINE_EXCEEDED, "OUT_OF_TIME"),
     errors.KeyRejectedError: (_CODES.FAILED_PRECONDITION, "KEY_REJECTED"),
     errors.RequestRejectedError: (_CODES.FAILED_PRECONDITION, "REQUEST_REJECTED"),
     errors.QuotaSpentError: (_CODES.RESOURCE_EXHAUSTED, "QUOTA_SPENT"),

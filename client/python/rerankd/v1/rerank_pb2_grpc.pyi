@@ -17,12 +17,19 @@ one of these, beside the details named here:
                                                                    an unknown model, a wrong base URL
   FAILED_PRECONDITION  INCOMPLETE          PreconditionFailure     `require_complete`, and documents
                                                                    stayed without a score
+  DEADLINE_EXCEEDED    OUT_OF_TIME                                 `require_complete`, and the time was
+                                                                   over before every score was in
   RESOURCE_EXHAUSTED   QUOTA_SPENT                                 the provider account has no credit
   RESOURCE_EXHAUSTED   RATE_LIMITED        RetryInfo               the provider asks for fewer calls
   UNAVAILABLE          PROVIDER_UNAVAILABLE  RetryInfo             the provider cannot be reached, or
                                                                    fails after every attempt
   UNAVAILABLE          SHUTTING_DOWN                               the server stopped during the call
   INTERNAL             INTERNAL                                    a defect in rerankd; see its log
+
+Deadlines. A call ends shortly before its gRPC deadline (the server's `deadline_margin`), with
+status OK and the best ranking so far: what is not scored by then is PENDING. Calls that are
+already on their way to the provider go on, and are stored for the next caller. A call without a
+deadline gets the server's `time_limit`.
 
 A call fails for the provider's reasons only when no document at all has a score, or when
 `require_complete` is set; otherwise it succeeds, and each result says what became of it.
