@@ -25,13 +25,11 @@ from rerankd_server.errors import ConfigError
 from rerankd_server.reranker import Model, Reranker
 from rerankd_server.scoring.lexical import LexicalScorer, load_frequencies
 from rerankd_server.scoring.llm import LLMScorer
-from rerankd_server.scoring.provider import Endpoint, Provider
+from rerankd_server.scoring.provider import OPENAI, Endpoint, Provider
 from rerankd_server.scoring.scorer import Scorer
 from rerankd_server.scoring.truncated import Truncated
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RerankService"].full_name
-_OPENAI = "https://api.openai.com/v1"
-"""What OpenAI's own endpoint is called in cache keys."""
 
 _log = structlog.get_logger()
 
@@ -139,7 +137,7 @@ def _build_models(settings: Settings, parts: _Parts) -> list[Model]:
         parts.provider = Provider(endpoint)
         scorer = LLMScorer(
             parts.provider,
-            settings.provider_name or (settings.base_url or _OPENAI).rstrip("/"),
+            settings.provider_name or (settings.base_url or OPENAI).rstrip("/"),
             settings.default_model,
             workers=settings.concurrency,
         )

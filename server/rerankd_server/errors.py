@@ -12,7 +12,8 @@ RerankdError
     ├── RequestRejectedError  it refuses the call itself
     ├── QuotaSpentError       the account has no credit left
     ├── RateLimitedError      it asks for fewer calls
-    └── ProviderUnavailableError  it cannot be reached, or fails
+    ├── ProviderUnavailableError  it cannot be reached, or fails
+    └── DefectError           we failed on one document; its log line says where
 
 `api/status.py` holds the one table from these to gRPC statuses. Messages never hold a key, a query,
 a document, or a provider's own words, which may quote any of them.
@@ -105,6 +106,10 @@ class KeyRejectedError(ProviderError):
 class RequestRejectedError(ProviderError):
     """The provider refuses the call itself (other 4xx)."""
 
+    def __init__(self, message: str, *, stops_everything: bool = False) -> None:
+        super().__init__(message)
+        self.stops_everything = stops_everything
+
 
 class QuotaSpentError(ProviderError):
     """The provider's account has no credit left (429 `insufficient_quota`, 402)."""
@@ -126,3 +131,10 @@ class ProviderUnavailableError(ProviderError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class DefectError(ProviderError):
+    """A defect of ours that struck one document; the others go on."""
+
+    def __init__(self) -> None:
+        super().__init__("a defect in rerankd; its log says where")

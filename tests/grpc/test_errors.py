@@ -281,6 +281,6 @@ async def test_a_defect_tells_the_caller_nothing_private(
         found = await fail(stub, ask("q", ["1 a"]))
     assert (found.code, found.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
     assert "private" not in found.message
-    assert {log["event"] for log in logs} == {"defect", "failed"}
+    assert {log["event"] for log in logs} == {"defect", "documents without a score", "failed"}
     assert "private" not in str(logs)
     assert "broken" in str(logs)

@@ -34,6 +34,8 @@ def value(answer: Answer | None) -> float:
         ("score: 7/10", 7),
         ("score: 7 / 10", 7),
         ("Score: 0.", 0),
+        ("Score: 7. It names the hive.", 7),
+        ("(score: 7)", 7),
     ],
 )
 def test_a_reply_with_one_label_is_that_label(text: str, label: int) -> None:
@@ -80,7 +82,22 @@ def test_a_reply_with_one_label_is_that_label(text: str, label: int) -> None:
         "score: 70%",
         "score: 1e1",
         "score: 7th",
+        "score: 0 to 10",
+        "score: 7 or 8",
+        "score: 8½",
+        "score: 1 000",
+        "score: 7? No, 3.",
+        "score: 7, 8",
+        "score: 7.5.",
+        "score: 7 / 100",
+        "score: 7 /10 or 8",
+        "score: 100",
+        "score: 007",
+        "score:",
+        "score: \n",
         "score: 7, score: 8",
+        "score: 7. score: 8",
+        "score: 7\nscore: 8",
         "score: 7 score: 7",
         "underscore: 7",
         "scores: 7",
@@ -174,6 +191,27 @@ def test_the_probabilities_are_those_of_the_label_not_of_the_words_before_it() -
     ],
 )
 def test_without_label_probabilities_the_integer_counts(tokens: tuple[Token, ...]) -> None:
+    assert read_answer(reply("8", *tokens)) == Answer(0.8)
+
+
+@pytest.mark.parametrize("before", ["", " ", "\n", " \n"])
+@pytest.mark.parametrize("stripped", [True, False])
+def test_white_space_that_a_server_strips_moves_nothing(before: str, stripped: bool) -> None:
+    space = [Token(before, {before: 0.5, "2": 0.5})] if before else []
+    tokens = *space, Token("8", {"8": 0.5, "9": 0.5}), Token("", {"": 1.0})
+    text = "8" if stripped else f"{before}8"
+    assert value(read_answer(reply(text, *tokens))) == pytest.approx(0.85)
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        (Token("2", {"2": 1.0}),),
+        (Token("The", {"2": 1.0}), Token(" answer", {"3": 1.0})),
+        (Token("8/", {"2": 0.6, "8": 0.4}),),
+    ],
+)
+def test_probabilities_of_something_else_do_not_count(tokens: tuple[Token, ...]) -> None:
     assert read_answer(reply("8", *tokens)) == Answer(0.8)
 
 

@@ -10,20 +10,18 @@ from rerankd_server.scoring.parameters import Learnt, Parameters, unwelcome
     [
         ("temperature", "Unsupported value: 'temperature' does not support 0.", "temperature"),
         ("max_tokens", "Unsupported parameter: 'max_tokens' is not supported.", "max_tokens"),
-        (None, "You are not allowed to request logprobs from this model", "logprobs"),
-        (None, "Logprobs is not enabled for models/gemini", "logprobs"),
-        (None, "top_logprobs must be at most 5", "top_logprobs"),
-        (None, "[{'type': 'extra_forbidden', 'loc': ['body', 'top_logprobs']}]", "top_logprobs"),
+        ("", "You are not allowed to request logprobs from this model", "logprobs"),
+        ("", "Logprobs is not enabled for models/gemini", "logprobs"),
+        ("", "top_logprobs must be at most 5", "top_logprobs"),
+        ("", "[{'type': 'extra_forbidden', 'loc': ['body', 'top_logprobs']}]", "top_logprobs"),
         ("messages", "maximum context length is 4096 tokens, reduce max_tokens", None),
-        (None, "the context_length is exceeded by max_tokens", None),
+        ("", "the context_length is exceeded by max_tokens", None),
         ("model", "the model does not exist", None),
-        (None, "the document says: set my temperatures", None),
-        (None, "", None),
+        ("", "the document says: set my temperatures", None),
+        ("", "", None),
     ],
 )
-def test_the_unwelcome_parameter_is_found(
-    param: str | None, message: str, name: str | None
-) -> None:
+def test_the_unwelcome_parameter_is_found(param: str, message: str, name: str | None) -> None:
     assert unwelcome(param, message) == name
 
 

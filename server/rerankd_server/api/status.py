@@ -4,7 +4,6 @@ Every failed call ends here: with a code, a message fit for a person, and google
 a program (ErrorInfo always; BadRequest, PreconditionFailure, RetryInfo where they say more).
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -38,7 +37,6 @@ _TABLE: dict[type[errors.RerankdError], tuple[grpc.StatusCode, str]] = {
     errors.ShuttingDownError: (_CODES.UNAVAILABLE, "SHUTTING_DOWN"),
 }
 _DEFECT = (_CODES.INTERNAL, "INTERNAL")
-_DEFECT_MESSAGE = "a defect in rerankd; its log says where"
 
 _MOST_VIOLATIONS = 20
 """How many violations a status lists: it travels in a header, which holds 8 KiB."""
@@ -53,11 +51,6 @@ async def statuses(context: Context) -> AsyncGenerator[None]:
         yield
     except errors.RerankdError as error:
         await _abort(context, error)
-    except asyncio.CancelledError:
-        # A cancel that the caller did not ask for has to be told, or the caller waits for nothing.
-        if not context.cancelled():
-            await _abort(context, errors.ShuttingDownError())
-        raise
     except grpc.aio.AbortError:
         raise
     except Exception as error:  # noqa: BLE001  # the last line of defence
@@ -81,8 +74,8 @@ def _describe(error: Exception) -> tuple[grpc.StatusCode, str, str, Sequence[Mes
     """Give the code, the reason, the message and the further details for `error`."""
     row = _TABLE.get(type(error)) if isinstance(error, errors.RerankdError) else None
     if row is None:
-        return *_DEFECT, _DEFECT_MESSAGE, ()
-    return *row, str(error), tuple(_details(error))
+        return *_DEFECT, str(errors.DefectError()), ()
+    return *row, str(error), _details(error)
 
 
 def _details(error: Exception) -> Sequence[Message]:

@@ -20,13 +20,11 @@ _ENOUGH = 0.5
 """The least probability that label tokens must hold together to speak for the model."""
 
 _NUMBER = re.compile(r"\s*(?P<label>[0-9]{1,2})\s*", re.ASCII)
-_SCORE = re.compile(
-    r"\bscore\s*[:=]\s*(?P<label>[0-9]+)(?!\w)"
-    r"(?P<rest>\s*/\s*[0-9.]*[0-9]|[.,][0-9]+|\s*[-\u2013]\s*[0-9]+|\s*%)?",
-    re.ASCII | re.IGNORECASE,
+_SCORE = re.compile(r"\bscore\s*[:=]\s*", re.ASCII | re.IGNORECASE)
+_AFTER_SCORE = re.compile(
+    r"(?P<label>[0-9]{1,2})(?:\s*/\s*10)?[*_]*(?:\s*$|[.;!)](?![0-9]))", re.ASCII | re.MULTILINE
 )
-"""One `score: N`; `rest` is what makes another number of it: a fraction, a range, a percentage."""
-_OUT_OF_TEN = re.compile(r"\s*/\s*10", re.ASCII)
+"""A label that nothing makes another number of: at the end of its line, or of a clause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ def read_answer(reply: Reply) -> Answer | None:
     if found is None:
         return None
     label, start = found
-    probabilities = _label_probabilities(reply.tokens, start)
+    probabilities = _label_probabilities(reply.text, reply.tokens, label, start)
     total = sum(probabilities)
     if total < _ENOUGH:
         return Answer(rounded(label / LABELS[-1]), probabilities)
@@ -84,26 +82,34 @@ def _find_label(text: str) -> tuple[int, int] | None:
     """Give the one label in `text` and the place where its digits begin."""
     match = _NUMBER.fullmatch(text)
     if match is None:
-        matches = list(_SCORE.finditer(text))
-        if len(matches) != 1:
-            return None
-        match = matches[0]
-        if match["rest"] and not _OUT_OF_TEN.fullmatch(match["rest"]):
-            return None
-    label = int(match["label"])
-    return (label, match.start("label")) if label in LABELS else None
+        mentions = list(_SCORE.finditer(text))
+        if len(mentions) == 1:
+            match = _AFTER_SCORE.match(text, mentions[0].end())
+    if match is None or int(match["label"]) not in LABELS:
+        return None
+    return int(match["label"]), match.start("label")
 
 
-def _label_probabilities(tokens: Sequence[Token], start: int) -> Sequence[float]:
-    """Give each label's probability at the token that holds the reply's character `start`."""
+def _label_probabilities(
+    text: str, tokens: Sequence[Token], label: int, start: int
+) -> Sequence[float]:
+    """Give each label's probability at the token that holds the reply's character `start`.
+
+    Empty where the tokens are not those of `text`, white space around it aside, or where the one
+    at that place is not the label: some servers tell the probabilities of something else.
+    """
+    whole = "".join(token.text for token in tokens)
+    if not whole.lstrip().startswith(text.strip()):
+        return ()
+    start += (len(text.lstrip()) - len(text)) - (len(whole.lstrip()) - len(whole))
     ends = accumulate(len(token.text) for token in tokens)
     index = next((i for i, end in enumerate(ends) if end > start), None)
-    if index is None:
+    if index is None or tokens[index].text.strip() not in (str(label), str(label)[0]):
         return ()
     here: dict[str, float] = {}
-    for text, probability in tokens[index].alternatives.items():
-        here[text.strip()] = here.get(text.strip(), 0.0) + probability
-    labels = [here.get(str(label), 0.0) for label in LABELS]
+    for other, probability in tokens[index].alternatives.items():
+        here[other.strip()] = here.get(other.strip(), 0.0) + probability
+    labels = [here.get(str(n), 0.0) for n in LABELS]
     if "10" not in here and labels[1]:
         _split_one(labels, tokens[index:])
     return labels if any(labels) else ()

@@ -5,7 +5,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
-from rerankd_server.errors import ProviderError
+from rerankd_server.errors import DefectError, ProviderError
+from rerankd_server.logs import log_defect
 from rerankd_server.scoring import prompt
 from rerankd_server.scoring.answers import read_answer
 from rerankd_server.scoring.parameters import Learnt, Parameters
@@ -75,18 +76,21 @@ class LLMScorer:
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         """Score each candidate by a call of its own; see `Scorer.score`.
 
-        Once the provider refuses the key or the quota is spent, what is not sent yet is not sent.
+        Once the provider refuses the key, is out of credit, does not know the model, or has failed
+        as many documents in a row as go out together, what is not sent yet is not sent.
         """
-        done: asyncio.Queue[_Judged | Exception | None] = asyncio.Queue()
+        done: asyncio.Queue[_Judged | None] = asyncio.Queue()
         queue = iter(enumerate(candidates))
-        fatal: list[ProviderError] = []
+        hope = _Hope(self._workers)
 
         async def work() -> None:
             for position, candidate in queue:
                 try:
-                    done.put_nowait(await self._judge(ask, position, candidate, fatal))
-                except Exception as error:  # noqa: BLE001  # raised where it is awaited, below
-                    done.put_nowait(error)
+                    judged = await self._judge(ask, position, candidate, hope)
+                except Exception as error:  # noqa: BLE001  # one document's defect is its own
+                    log_defect(error)
+                    judged = _failed(position, DefectError(), calls=0)
+                done.put_nowait(judged)
 
         workers = [asyncio.create_task(work()) for _ in range(min(self._workers, len(candidates)))]
         try:
@@ -103,21 +107,21 @@ class LLMScorer:
             await asyncio.gather(*workers, return_exceptions=True)
 
     async def _judge(
-        self, ask: Ask, position: int, candidate: Candidate, fatal: list[ProviderError]
+        self, ask: Ask, position: int, candidate: Candidate, hope: "_Hope"
     ) -> _Judged | None:
         errand = Errand(
             system=prompt.SYSTEM,
             user=prompt.user_message(ask.query, ask.instruction, candidate.text),
-            wanted=lambda: candidate.wanted() and not fatal,
+            wanted=lambda: candidate.wanted() and hope.lost is None,
         )
         try:
             reply = await self._provider.complete(self._model, errand, self._learnt)
         except ProviderError as error:
-            if error.stops_everything:
-                fatal.append(error)
+            hope.failed(error)
             return _failed(position, error, errand.calls)
         if reply is None:
-            return _failed(position, fatal[0], errand.calls) if fatal else None
+            return None if hope.lost is None else _failed(position, hope.lost, errand.calls)
+        hope.answered()
         answer = read_answer(reply)
         usage = Usage(
             scored_pairs=int(answer is not None),
@@ -144,14 +148,12 @@ def _failed(position: int, error: ProviderError, calls: int) -> _Judged:
     return _Judged(position, Unscored(Reason.FAILED, error), usage)
 
 
-def _progress(judged: Sequence[_Judged | Exception | None]) -> Progress:
-    """Gather what became known together. Raises the first defect among it."""
+def _progress(judged: Sequence[_Judged | None]) -> Progress:
+    """Gather what became known together; None stands for a candidate that was dropped."""
     scores: dict[int, Score] = {}
     unscored: dict[int, Unscored] = {}
     usage = Usage()
     for one in judged:
-        if isinstance(one, Exception):
-            raise one
         if one is None:
             continue
         if isinstance(one.outcome, Score):
@@ -160,3 +162,23 @@ def _progress(judged: Sequence[_Judged | Exception | None]) -> Progress:
             unscored[one.position] = one.outcome
         usage += one.usage
     return Progress(scores, unscored, usage=usage)
+
+
+class _Hope:
+    """Whether one call's further documents are worth sending."""
+
+    def __init__(self, patience: int) -> None:
+        self.lost: ProviderError | None = None
+        """What took the hope away."""
+        self._patience = patience
+        self._failures = 0
+
+    def answered(self) -> None:
+        self._failures = 0
+
+    def failed(self, error: ProviderError) -> None:
+        """Count a failure that came after every attempt."""
+        if error.retry_after is not None:
+            self._failures += 1
+        if error.stops_everything or self._failures >= self._patience:
+            self.lost = self.lost or error

@@ -43,11 +43,11 @@ class Parameters:
                 return replace(self, top_logprobs=5 if self.top_logprobs == 20 else None)
 
 
-def unwelcome(param: str | None, message: str) -> str | None:
+def unwelcome(param: str, message: str) -> str | None:
     """Name the parameter that a provider's 4xx reply complains about, if it is one of ours."""
     if _TOO_LONG.search(message):
         return None  # such replies mention max_tokens, but it is the document that is too long
-    found = _NAMES.search(param or "") or _NAMES.search(message)
+    found = _NAMES.search(param) or _NAMES.search(message)
     return found[1].lower() if found else None
 
 
@@ -61,6 +61,8 @@ class Learnt:
     def __init__(self, wish: Parameters) -> None:
         self.current = wish
 
-    def answered(self, sent: Parameters) -> None:
-        """Remember that the model answered to `sent`."""
-        self.current = self.current.least(sent)
+    def answered(self, sent: Parameters) -> bool:
+        """Remember that the model answered to `sent`. True where that gives something up."""
+        before = self.current
+        self.current = before.least(sent)
+        return self.current != before

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from rerankd_server.errors import (
     KeyRejectedError,
     ProviderError,
@@ -28,10 +30,19 @@ from rerankd_server.scoring.retrying import PassingError, retrying
 if TYPE_CHECKING:
     import openai
 
+OPENAI = "https://api.openai.com/v1"
+"""OpenAI's own endpoint."""
+
+_log = structlog.get_logger()
+
 _NO_KEY = "none"
 """Sent where no key is set: local servers ask for none, and the SDK insists on one."""
 _DECLINED = ("content_filter", "content_policy_violation")
 """Codes of errors that are an answer: the provider will not let the model see this document."""
+_LONGEST_RETRY_AFTER = 86_400.0
+"""Seconds: a provider that asks for more is handed on as this."""
+_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
+"""What comes of reading a reply that is no chat completion."""
 _CODE = re.compile(r"[a-z_]{1,48}")
 """Error codes that may be shown: too plain to hold a key or a text."""
 
@@ -63,6 +74,8 @@ class Errand:
     """Looked at right before each call; where it says False, none is sent any more."""
     calls: int = 0
     """Calls sent so far, the failed ones too."""
+    parameters: Parameters | None = None
+    """What is sent along, where this prompt saw some of it refused."""
 
 
 class Provider:
@@ -103,18 +116,18 @@ class Provider:
 
     async def _attempt(self, model: str, errand: Errand, learnt: Learnt) -> Reply | None:
         """Send once, and again for each parameter that the model turns out not to take."""
-        sent = learnt.current
         while True:
+            sent = learnt.current if errand.parameters is None else errand.parameters
             try:
                 reply = await self._send(model, errand, sent)
             except _UnwelcomeError as error:
                 less = sent.without(error.name).least(learnt.current)
                 if less == sent:
                     raise error.rejected from None
-                sent = less
+                errand.parameters = less
             else:
-                if reply is not None:
-                    learnt.answered(sent)
+                if reply is not None and learnt.answered(sent):
+                    _log.warning("the model takes fewer parameters", model=model, now=str(sent))
                 return reply
 
     async def _send(self, model: str, errand: Errand, sent: Parameters) -> Reply | None:
@@ -128,8 +141,9 @@ class Provider:
                 return None
             errand.calls += 1
             try:
-                return to_reply(
-                    await client.chat.completions.create(
+                # The SDK's own time-out starts anew with every byte.
+                async with asyncio.timeout(self._endpoint.timeout):
+                    completion = await client.chat.completions.create(
                         model=model,
                         messages=[
                             {"role": "system", "content": errand.system},
@@ -137,18 +151,18 @@ class Provider:
                         ],
                         **_arguments(sent),
                     )
-                )
+                return to_reply(completion)
             except openai.APIStatusError as error:
-                if error.code in _DECLINED:
+                if _plain(error.code) in _DECLINED:
                     return Reply(text="", finish="content_filter")
                 raise _translate_status(error) from None
-            except openai.APIConnectionError:
+            except (openai.APIConnectionError, TimeoutError):
                 # The SDK's transport calls refused and broken connections time-outs as well.
                 what = (
                     "gives no answer: it cannot be reached, breaks off, or takes more than "
                     f"{self._endpoint.timeout:g} s"
                 )
-            except (openai.APIError, ValueError, TypeError, AttributeError, LookupError):
+            except (openai.APIError, *_UNREADABLE):
                 what = "sends replies that are not chat completions"
         raise PassingError(what, rate_limited=False)
 
@@ -169,7 +183,7 @@ def _load_client(endpoint: Endpoint) -> "openai.AsyncOpenAI":
     logging.getLogger("openai").setLevel(logging.CRITICAL)  # at debug level it logs prompts
     return openai.AsyncOpenAI(
         api_key=endpoint.api_key or _NO_KEY,
-        base_url=endpoint.base_url,
+        base_url=endpoint.base_url or OPENAI,  # None would have the SDK read its own variable
         timeout=endpoint.timeout,
         max_retries=0,
         http_client=openai.DefaultAioHttpClient(timeout=endpoint.timeout),
@@ -191,9 +205,10 @@ def _arguments(sent: Parameters) -> Mapping[str, Any]:
 def _translate_status(error: "openai.APIStatusError") -> Exception:
     """Turn an error status into a passing error, an unwelcome parameter, or a final error."""
     status = error.status_code
-    code = next((c for c in (error.code, error.type) if c and _CODE.fullmatch(c)), None)
+    codes = [_plain(error.code), _plain(error.type)]
+    code = next((each for each in codes if _CODE.fullmatch(each)), None)
     what = f"answers {status} {code}" if code else f"answers {status}"
-    if status in (400, 403, 422) and (name := unwelcome(error.param, error.message)):
+    if status in (400, 403, 422) and (name := unwelcome(_plain(error.param), error.message)):
         return _UnwelcomeError(
             name, RequestRejectedError(f"the model's provider {what} to `{name}`, sent or not")
         )
@@ -201,7 +216,7 @@ def _translate_status(error: "openai.APIStatusError") -> Exception:
         return KeyRejectedError(
             f"the model's provider {what}: it refuses the key; check OPENAI_API_KEY on the server"
         )
-    if status == 402 or error.code == "insufficient_quota" or error.type == "insufficient_quota":
+    if status == 402 or "insufficient_quota" in codes:
         return QuotaSpentError(
             f"the model's provider {what}: the account's quota is spent; add credit there"
         )
@@ -213,8 +228,14 @@ def _translate_status(error: "openai.APIStatusError") -> Exception:
         )
     return RequestRejectedError(
         f"the model's provider {what}: it refuses the call; check `model` and `base_url` on the "
-        "server, what the key is allowed, and that the document is not too long for the model"
+        "server, what the key is allowed, and that the document is not too long for the model",
+        stops_everything=status == 404,  # no such model, or no such address
     )
+
+
+def _plain(value: object) -> str:
+    """Give `value` where it is text; providers send all sorts of things."""
+    return value if isinstance(value, str) else ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -230,4 +251,4 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
             seconds = parsedate_to_datetime(text).timestamp() - time.time()
     except (ValueError, OverflowError):
         return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
