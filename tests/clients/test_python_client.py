@@ -124,6 +124,11 @@ async def test_an_option_that_does_not_exist(client: Either) -> None:
         await client.rerank("q", ["a"], topn=3)
 
 
+async def test_one_text_is_no_list_of_texts(client: Either) -> None:
+    with pytest.raises(TypeError, match="a list of texts"):
+        await client.rerank("q", "a text")
+
+
 async def test_documents_without_a_score(client: Either, provider: FakeProvider) -> None:
     provider.answer = lambda _: completion("eleven")
     (result,) = await client.rerank("q", ["a"])

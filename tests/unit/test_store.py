@@ -4,11 +4,11 @@ import os
 import pickle
 import sqlite3
 import stat
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
-import diskcache
 import pytest
 from structlog.testing import capture_logs
 
@@ -27,9 +27,12 @@ def key(n: int) -> bytes:
 
 @asynccontextmanager
 async def opened(
-    folder: Path, size_limit: int = SMALLEST_LIMIT, ttl: float | None = None
+    folder: Path,
+    size_limit: int = SMALLEST_LIMIT,
+    ttl: float | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncGenerator[Store]:
-    store = Store(folder, size_limit, ttl)
+    store = Store(folder, size_limit, ttl, clock)
     await store.open()
     try:
         yield store
@@ -67,15 +70,12 @@ async def test_a_large_write_takes_several_transactions(tmp_path: Path) -> None:
         assert await store.count() == 2500
 
 
-async def test_an_old_score_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1_000_000.0
-    monkeypatch.setattr(diskcache.core.time, "time", lambda: now)
-    async with opened(tmp_path, ttl=60) as store:
-        await store.write({key(1): SCORE})
-        now += 59
-        assert await store.read([key(1)]) == {key(1): SCORE}
-        now += 2
-        assert await store.read([key(1)]) == {}
+async def test_an_old_score_is_a_miss_also_where_the_limit_came_later(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.write({key(1): Score(0.5, scored_at=1000)})
+    for now, ttl, hit in ((1060, 60, True), (1061, 60, False), (9999, None, True)):
+        async with opened(tmp_path, ttl=ttl, clock=lambda now=now: now) as store:  # type: ignore[misc]
+            assert bool(await store.read([key(1)])) is hit
 
 
 async def test_only_this_user_may_look_inside(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ async def test_a_planted_row_deletes_no_file(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.write({key(1): SCORE})
     with closing(database(tmp_path)) as db, db:
-        db.execute("UPDATE Cache SET filename = '../precious', expire_time = 1")
+        db.execute("UPDATE Cache SET filename = '../../precious', expire_time = 1")
     async with opened(tmp_path) as store:
         await store.write({key(2): SCORE})  # throws the expired row out
         assert await store.count() == 1
@@ -206,13 +206,28 @@ async def test_settings_in_the_folder_are_not_obeyed(tmp_path: Path) -> None:
     with closing(database(tmp_path)) as db, db:
         db.execute("UPDATE Settings SET value = 'none' WHERE key = 'eviction_policy'")
         db.execute("UPDATE Settings SET value = 1 WHERE key = 'size_limit'")
-        db.execute("INSERT INTO Settings VALUES ('disk_surprise', 1)")
+        db.execute("UPDATE Settings SET value = 'many' WHERE key = 'size'")
+        db.execute("INSERT INTO Settings VALUES ('disk_fetch', 1), ('get', 1), (7, 7)")
     async with opened(tmp_path) as store:
         await store.write({key(2): SCORE})
         assert await store.count() == 2
+        assert (await store.read([key(1)])).keys() == {key(1)}
     with closing(database(tmp_path)) as db:
         settings = dict(db.execute("SELECT key, value FROM Settings"))
     assert settings["eviction_policy"] == "least-recently-stored"
+    assert not {"disk_fetch", "get", 7} & settings.keys()
+
+
+async def test_a_database_that_is_locked_at_the_start_is_a_config_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_OPEN_WAIT", 0.01)
+    async with opened(tmp_path):
+        pass
+    with closing(database(tmp_path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ConfigError, match="another process holds it locked"):
+            await Store(tmp_path, SMALLEST_LIMIT).open()
 
 
 async def test_a_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:

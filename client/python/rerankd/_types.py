@@ -160,7 +160,12 @@ class Options(TypedDict, total=False):
 def to_request(
     query: str, documents: Sequence[str | Document], options: Options, *, partial_results: bool
 ) -> pb.RerankRequest:
-    """Write the request message. Raises TypeError for an option that does not exist."""
+    """Write the request message.
+
+    Raises TypeError for an option that does not exist, and for one text in place of several.
+    """
+    if isinstance(documents, str):
+        raise TypeError("documents is a list of texts, not one text")
     if unknown := options.keys() - Options.__annotations__.keys():
         raise TypeError(f"there is no option {min(unknown)!r}")
     return pb.RerankRequest(

@@ -90,7 +90,8 @@ def _violations(request: pb.RerankRequest, limits: Limits) -> Iterator[Violation
     # Nothing echoes more than the request itself, twice; only where that is too much is it counted.
     room = 2 * size + _RESULT_ROOM * len(request.documents) + _RANKING_ROOM
     if (
-        room > limits.message_bytes
+        len(request.documents) <= limits.documents
+        and room > limits.message_bytes
         and (largest := _largest_ranking(request)) > limits.message_bytes
     ):
         yield Violation(
@@ -103,6 +104,7 @@ def _violations(request: pb.RerankRequest, limits: Limits) -> Iterator[Violation
 
 
 def _document_violations(request: pb.RerankRequest, limits: Limits) -> Iterator[Violation]:
+    """Find what is wrong with the documents; too many of them are not looked at one by one."""
     count = len(request.documents)
     if not count:
         yield Violation("documents", "is empty; give at least one document")
@@ -112,6 +114,7 @@ def _document_violations(request: pb.RerankRequest, limits: Limits) -> Iterator[
             f"has {count:,} documents, and the limit is {limits.documents:,}; "
             "send several requests: scores of different requests compare",
         )
+        return
     for index, document in enumerate(request.documents):
         if _is_blank(document.text):
             yield Violation(f"documents[{index}].text", "is empty; leave the document out")

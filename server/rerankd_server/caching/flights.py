@@ -124,6 +124,7 @@ class Flights:
                     if ask.cache_mode.writes:
                         await self._store.write(scores)
                     purchase.land(progress.source, scores, unscored, progress.usage)
+            purchase.end()
         except asyncio.CancelledError:
             purchase.crash(ShuttingDownError())
             raise
@@ -173,6 +174,11 @@ class _Purchase:
                     shared_pairs=len(landing.scores), unscored_pairs=len(landing.unscored)
                 )
             waiter.put_nowait(landing)
+
+    def end(self) -> None:
+        """Nobody may be left waiting when the scorer has said all."""
+        if any(self._own.values()):
+            self.crash(RuntimeError("a scorer passed over a candidate that was wanted"))
 
     def crash(self, error: Exception) -> None:
         """Tell everyone who still waits that `error` ended it."""

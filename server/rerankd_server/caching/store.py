@@ -10,8 +10,10 @@ that must pass their checksum.
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,8 +31,10 @@ _log = structlog.get_logger()
 
 _FOLDER = "scores-v1"
 """The folder's name inside the data folder: another layout on disk gets another name."""
-_LOCK_WAIT = 5.0
-"""Seconds to wait for another process's transaction."""
+_LOCK_WAIT = 0.25
+"""Seconds to wait for another process's transaction: all that it takes is a few milliseconds."""
+_OPEN_WAIT = 2.0
+"""The same, when the store is opened."""
 _TRANSACTION = 256
 """Most scores in one transaction: what bounds the write-ahead log, and a reader's wait."""
 _LOG_ROOM = 8 << 20
@@ -83,13 +87,20 @@ class Store:
     """Scores by 32-byte key, in `data_dir`, in at most `size_limit` bytes.
 
     Scores older than `ttl` seconds are misses (None: never). Where room runs out, those stored
-    longest ago go first.
+    longest ago go first. `clock` gives Unix time in seconds.
     """
 
-    def __init__(self, data_dir: Path, size_limit: int, ttl: float | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        size_limit: int,
+        ttl: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.folder = data_dir / _FOLDER
         self._size_limit = size_limit
         self._ttl = ttl
+        self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._cache: Any = None
 
@@ -101,18 +112,20 @@ class Store:
         try:
             self._cache = await self._in_thread(self._open)
         except (*_FAILURES, AttributeError, TypeError, ValueError) as error:
-            # The last three: diskcache met settings in the folder that it did not write.
+            # The last three: diskcache met a database that it did not write.
             self._thread.shutdown(wait=False)
+            fix = "give another folder, or delete this one: what is lost are stored scores"
+            if "locked" in str(error):
+                fix = "another process holds it locked; find that one, or give another folder"
             raise ConfigError(
                 f"data_dir: the store in {self.folder} cannot be opened "
-                f"({type(error).__name__}: {error}); give another folder, or delete this one: "
-                "what is lost are stored scores"
+                f"({type(error).__name__}: {error}); {fix}"
             ) from None
 
     def _open(self) -> Any:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
-        # Every setting of diskcache is given, so that none is read from the folder.
+        _clear_settings(self.folder / diskcache.core.DBNAME)
         settings = diskcache.DEFAULT_SETTINGS | {
             "size_limit": self._size_limit - _LOG_ROOM,
             "sqlite_journal_size_limit": _LOG_ROOM // 2,
@@ -142,16 +155,19 @@ class Store:
 
     def _read(self, keys: Sequence[bytes]) -> Mapping[bytes, Score]:
         get = self._cache.get
+        oldest = 0 if self._ttl is None else self._clock() - self._ttl
         found: dict[bytes, Score] = {}
         for key in keys:
-            if (data := get(key)) is not None and (score := unseal(key, data)) is not None:
+            if (data := get(key)) is None or (score := unseal(key, data)) is None:
+                continue
+            if score.scored_at >= oldest:
                 found[key] = score
         return found
 
     def _write(self, entries: Iterable[tuple[bytes, bytes]]) -> None:
         with self._cache.transact():
             for key, data in entries:
-                self._cache.set(key, data, expire=self._ttl)
+                self._cache.set(key, data)
 
     async def _guarded(self, what: str, work: Callable[[], T], otherwise: T) -> T:
         try:
@@ -162,3 +178,20 @@ class Store:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _clear_settings(database: Path) -> None:
+    """Delete the settings that a database brings along: diskcache would obey all that it finds.
+
+    Also finds out whether the database is locked, for which diskcache would wait a minute.
+    """
+    if not database.exists():
+        return
+    with closing(sqlite3.connect(database, timeout=_OPEN_WAIT, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'Settings'").fetchone():
+            db.execute(
+                "DELETE FROM Settings WHERE key NOT IN ('count', 'size', 'hits', 'misses') "
+                "OR typeof(value) != 'integer'"
+            )
+        db.execute("COMMIT")

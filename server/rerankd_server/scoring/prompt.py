@@ -45,7 +45,12 @@ What makes a document relevant here:
 
 FENCE = "<{tag}-{code}>\n{text}\n</{tag}-{code}>"
 
-IDENTITY = sha256("\0".join((SYSTEM, TEMPLATE, INSTRUCTION, FENCE)).encode()).hexdigest()[:16]
+CODE_CHARS = 24
+"""Length of a fence's code. To forge one takes some 16^24 tries."""
+
+IDENTITY = sha256(
+    "\0".join((SYSTEM, TEMPLATE, INSTRUCTION, FENCE, str(CODE_CHARS))).encode()
+).hexdigest()[:16]
 """Changes with every word of the prompt, so that no edit can reuse another prompt's scores."""
 
 
@@ -62,4 +67,4 @@ def user_message(query: str, instruction: str, document: str) -> str:
 
 def _fenced(tag: str, text: str) -> str:
     """Enclose `text` in tags that it cannot hold: their code is a hash of all of it."""
-    return FENCE.format(tag=tag, code=sha256(text.encode()).hexdigest()[:12], text=text)
+    return FENCE.format(tag=tag, code=sha256(text.encode()).hexdigest()[:CODE_CHARS], text=text)
