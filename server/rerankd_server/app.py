@@ -6,16 +6,18 @@ running ones finish within the grace, what is bought is stored, store and provid
 
 import asyncio
 import ipaddress
+import socket
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd.v1.rerank_pb2_grpc import add_RerankServiceServicer_to_server
+from rerankd_server.api.health import Health
 from rerankd_server.api.service import RerankService
 from rerankd_server.api.validation import Limits
 from rerankd_server.caching.cached import Cached
@@ -28,6 +30,9 @@ from rerankd_server.scoring.llm import LLMScorer
 from rerankd_server.scoring.provider import OPENAI, Endpoint, Provider
 from rerankd_server.scoring.scorer import Scorer
 from rerankd_server.scoring.truncated import Truncated
+
+_LAST_WORDS = 1.0
+"""Seconds that calls get to end in order when their grace is over."""
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RerankService"].full_name
 
@@ -51,7 +56,8 @@ class App:
         self.address = ""
         self._parts = _Parts(Store(settings.data_dir, settings.cache_size, settings.cache_ttl))
         self._models = _build_models(settings, self._parts)
-        self._health = health_aio.HealthServicer()
+        self._health = Health()
+        self._hurry = asyncio.Event()
         self._server: grpc.aio.Server | None = None
         self._warming: asyncio.Task[object] | None = None
 
@@ -66,16 +72,13 @@ class App:
         service = RerankService(reranker, limits, settings.deadline_margin, settings.time_limit)
         self._server = _build_server(service, self._health, limits)
         try:
-            port = self._server.add_insecure_port(settings.listen)
-        except RuntimeError:
+            port = _bind(self._server, settings.listen)
+        except ConfigError:
             await self._parts.store.close()
-            raise ConfigError(
-                f"listen: cannot listen on {settings.listen}; another process may use that port, "
-                "or this machine may not have that address"
-            ) from None
+            raise
         self.address = _address(settings.listen, port)
         await self._server.start()
-        await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.serve(SERVICE)
         if not _is_local(self.address):
             _log.warning(
                 "other machines can reach this server, and calls are neither encrypted nor checked",
@@ -100,15 +103,27 @@ class App:
         else:
             self._warming = asyncio.create_task(asyncio.to_thread(load_frequencies))
 
-    async def stop(self, grace: float | None = None) -> None:
-        """Stop in order; running calls get `grace` seconds (default: the setting)."""
+    async def stop(self) -> None:
+        """Stop in order. Running calls get the grace, and after it what they have sent gets it.
+
+        Whoever is still waiting after the grace is told that the server is shutting down.
+        """
         if self._server is None:
             return
-        seconds = self.settings.grace if grace is None else grace
-        await self._health.enter_graceful_shutdown()
-        await self._server.stop(seconds)
+        grace = self.settings.grace
+        await self._health.close()
+        # Refuses new calls from here on; a little longer than the grace, so that calls end by us.
+        stopping = asyncio.create_task(self._server.stop(grace + _LAST_WORDS))
+        await self._until_done(stopping, grace)
         for cache in self._parts.caches:
-            await cache.drain(seconds)
+            cache.dismiss()
+        await self._server.stop(_LAST_WORDS)  # also for calls that wait for a slow reader
+        await stopping
+        draining = asyncio.gather(*(cache.drain() for cache in self._parts.caches))
+        await self._until_done(draining, grace)
+        for cache in self._parts.caches:
+            await cache.give_up()
+        await draining
         await self._parts.store.close()
         if self._parts.provider is not None:
             await self._parts.provider.close()
@@ -116,10 +131,15 @@ class App:
             await self._warming
         _log.info("stopped")
 
-    async def hurry(self) -> None:
-        """End the grace of a `stop` that is under way."""
-        if self._server is not None:
-            await self._server.stop(0)
+    def hurry(self) -> None:
+        """End the grace of a `stop` that is under way or to come."""
+        self._hurry.set()
+
+    async def _until_done(self, work: asyncio.Future[Any], seconds: float) -> None:
+        """Wait for `work`, but not for longer than `seconds`, and not when in a hurry."""
+        hurry = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait({work, hurry}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
 
 
 def _build_models(settings: Settings, parts: _Parts) -> list[Model]:
@@ -162,9 +182,7 @@ def _cached(scorer: Scorer, settings: Settings, parts: _Parts) -> Scorer:
     return Truncated(cache, settings.max_document_chars)
 
 
-def _build_server(
-    service: RerankService, health: health_aio.HealthServicer, limits: Limits
-) -> grpc.aio.Server:
+def _build_server(service: RerankService, health: Health, limits: Limits) -> grpc.aio.Server:
     # Twice the limit: what lies between is refused by us, with an error that says what to do.
     server = grpc.aio.server(
         options=[
@@ -178,6 +196,28 @@ def _build_server(
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     reflection.enable_server_reflection((SERVICE, health_name, reflection.SERVICE_NAME), server)
     return server
+
+
+def _bind(server: grpc.aio.Server, listen: str) -> int:
+    """Give the port that `server` will listen on. Raises ConfigError."""
+    refused = ConfigError(
+        f"listen: cannot listen on {listen}; another process may use it, or this machine may not "
+        "have that address"
+    )
+    if _somebody_listens(listen):
+        raise refused
+    try:
+        return server.add_insecure_port(listen)
+    except RuntimeError:
+        raise refused from None
+
+
+def _somebody_listens(address: str) -> bool:
+    """Whether a unix socket is in use: gRPC would take it over. Ports look after themselves."""
+    if not address.startswith("unix:"):
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(address.removeprefix("unix:")) == 0
 
 
 def _is_local(address: str) -> bool:

@@ -5,6 +5,7 @@ the TOML key `data_dir`. The key and the base URL are also read from `OPENAI_API
 `OPENAI_BASE_URL`, as everywhere.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,8 +17,10 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    HttpUrl,
     SecretStr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -61,7 +64,6 @@ class Settings(BaseModel):
     api_key: SecretStr | None = Field(None, description="the provider's key")
     base_url: str | None = Field(
         None,
-        pattern=r"^https?://[^\s/]",
         description="an OpenAI-compatible endpoint (default: OpenAI's own)",
     )
     provider_name: str = Field(
@@ -93,7 +95,7 @@ class Settings(BaseModel):
     max_message_bytes: ByteSize = Field(
         ByteSize(64 << 20),
         ge=1 << 10,
-        le=1 << 30,
+        le=1 << 29,
         description="most bytes of a request, and of a ranking",
     )
     time_limit: float = Field(
@@ -109,8 +111,41 @@ class Settings(BaseModel):
         0.05, ge=0, le=60, description="least seconds between two partial rankings"
     )
     grace: float = Field(
-        10.0, ge=0, le=3600, description="seconds that running calls get when the server stops"
+        10.0,
+        ge=0,
+        le=3600,
+        description="seconds that running calls get when the server stops; "
+        "then, calls that are already sent to the provider",
     )
+
+    @field_validator("listen")
+    @classmethod
+    def _has_a_port(cls, value: str) -> str:
+        if not re.fullmatch(r"unix:.+|(\[[^\]]+\]|[^:]+):[0-9]{1,5}", value):
+            raise ValueError(f"{value!r} is neither host:port nor unix:/path")
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _is_a_folder(cls, value: Path) -> Path:
+        if value == Path():
+            raise ValueError("is empty; give a folder")
+        return value.expanduser()
+
+    @field_validator("api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value().strip() if value else ""  # mounted secrets end in a newline
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError("holds characters that no key has")
+        return SecretStr(key) if key else None
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            HttpUrl(value)
+        return value
 
     @property
     def has_provider(self) -> bool:

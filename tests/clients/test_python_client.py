@@ -192,7 +192,7 @@ async def test_a_timeout_is_a_deadline(client: Either, provider: FakeProvider) -
 
 async def test_a_deadline_that_has_passed(client: Either) -> None:
     with pytest.raises(DeadlineExceededError) as raised:
-        await client.rerank("q", ["1 a"], timeout=0)
+        await client.rerank("q", ["1 a"], timeout=-1)
     assert raised.value.reason == ""
 
 

@@ -103,11 +103,55 @@ async def test_rank_says_what_went_wrong(address: str, provider: FakeProvider) -
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("q\udcff",), "query: is not UTF-8"),
+        (("q", "--instruction", "\udcff"), "instruction: is not UTF-8"),
+        (("q", "--top-n", "99999999999"), "--top-n: 99999999999 is too large"),
+        (("q", "--timeout", "nan"), "--timeout: nan is not a number of seconds"),
+        (("q", "--timeout", "0"), "--timeout: 0.0 is not a number of seconds"),
+    ],
+)
+async def test_rank_refuses_what_no_message_can_hold(arguments: tuple[str, ...], said: str) -> None:
+    status, _, err = await rerankd("rank", *arguments, stdin=b"1 a")
+    assert status == 1
+    assert err.startswith(f"rerankd: {said}")
+    assert err.count("\n") == 1
+
+
+async def test_a_document_cannot_command_the_terminal(address: str) -> None:
+    lines = b'{"text": "9 \\u001b]0;owned\\u0007\\u001b[2J\\u009b2J end", "id": "\\u001b[1m"}'
+    _, out, _ = await rerankd("rank", "q", "--address", address, stdin=lines)
+    assert "end" in out
+    assert not {"\x1b", "\x07", "\x9b"} & set(out)
+
+
+async def test_a_terminal_that_knows_little_gets_what_it_can_show(address: str) -> None:
+    status, out, err = await rerankd(
+        *("rank", "q", "--address", address),
+        stdin="9 日本".encode(),
+        PYTHONIOENCODING="ascii",
+    )
+    assert (status, err) == (0, "")
+    assert "9 ??" in out
+
+
 async def test_rank_without_a_server_says_how_to_start_one() -> None:
     status, _, err = await rerankd("rank", "q", "--address", "127.0.0.1:9", stdin=b"1 a")
     assert status == 1
     assert "is `rerankd serve` running at 127.0.0.1:9?" in err
     assert "Traceback" not in err
+
+
+async def test_a_proxy_is_not_asked_for_this_machine(address: str) -> None:
+    status, _, err = await rerankd(
+        *("rank", "q", "--address", address),
+        stdin=b"1 a",
+        http_proxy="http://127.0.0.1:9",
+        https_proxy="http://127.0.0.1:9",
+    )
+    assert (status, err) == (0, "")
 
 
 async def test_rank_names_a_file_that_is_not_there() -> None:
@@ -123,6 +167,8 @@ async def test_rank_names_a_file_that_is_not_there() -> None:
         (b'{"text": "\\ud83d"}', "begins like JSON but is not"),
         (b"{}", 'needs "text"'),
         (b'{"text": 7}', 'needs "text"'),
+        (b'{"text": ' + b"[" * 100_000, "begins like JSON but is not"),
+        (b'{"text": "a", "prior_score": 1' + b"0" * 400 + b"}", '"prior_score" is a finite number'),
         (b'{"text": "a", "id": []}', '"id" is a string'),
         (b'{"text": "a", "prior_score": "high"}', '"prior_score" is a number'),
         (b'{"text": "a", "prior_score": true}', '"prior_score" is a number'),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from aiohttp import web
@@ -117,6 +117,10 @@ async def test_ten_thousand_violations_fit_into_a_status(stub: Stub) -> None:
     assert fields == [*(f"documents[{n}].text" for n in range(20)), "documents"]
 
 
+async def test_far_too_many_documents_are_not_looked_at_one_by_one(stub: Stub) -> None:
+    assert await invalid(stub, ask("q", [""] * 300_000)) == ["documents"]
+
+
 async def test_ten_thousand_documents_are_fine(stub: Stub) -> None:
     request = ask("bee", [f"bee {n}" for n in range(10_000)], model="lexical", top_n=3)
     response = await stub.RerankOnce(request)
@@ -212,6 +216,42 @@ async def test_a_provider_that_is_not_there(tmp_path: Path) -> None:
         found = await fail(stub, ask("q", ["1 a"]))
     assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "PROVIDER_UNAVAILABLE")
     assert found.detail(details_pb.RetryInfo).HasField("retry_delay")
+
+
+async def test_a_dead_provider_is_given_up_on_after_one_round(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.answer = fails(503)
+    settings = {"base_url": provider.base_url, "attempts": 1, "concurrency": 4}
+    async with running(tmp_path, **settings) as app, stub_of(app.address) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.RerankOnce(ask("q", [f"{n} x" for n in range(100)]))
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert len(provider.calls) < 8
+
+
+async def test_a_model_that_is_not_there_is_asked_for_once_a_worker(
+    stub: Stub, provider: FakeProvider
+) -> None:
+    provider.answer = fails(404, "model_not_found")
+    await fail(stub, ask("q", [f"{n} x" for n in range(200)]))
+    assert len(provider.calls) <= 2 * 32
+
+
+async def test_one_documents_defect_is_its_own(
+    stub: Stub, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = LLMScorer._judge
+
+    async def sometimes_broken(self: LLMScorer, *arguments: Any) -> Any:
+        if arguments[1] == 1:
+            raise RuntimeError("a private text")
+        return await judge(self, *arguments)
+
+    monkeypatch.setattr(LLMScorer, "_judge", sometimes_broken)
+    response = await stub.RerankOnce(ask("q", ["2 a", "9 b", "5 c"]))
+    assert [result.index for result in response.results] == [2, 0, 1]
+    assert response.results[2].unscored_reason == pb.UNSCORED_REASON_FAILED
 
 
 def sometimes(call: Call) -> web.Response:

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.app import SERVICE
+from rerankd_server.errors import ConfigError
 from support.provider import Call, FakeProvider, Gate, completion, failure, label_in
 from support.server import Stub, ask, running, stub_of
 
@@ -271,6 +272,9 @@ async def test_a_unix_socket(provider: FakeProvider, tmp_path: Path) -> None:
         stub_of(app.address) as stub,
     ):
         assert app.address == listen
+        with pytest.raises(ConfigError, match="another process may use it"):
+            async with running(tmp_path, listen=listen):
+                pass
         assert scores(await stub.RerankOnce(ask("q", ["2 a"]))) == [0.2]
 
 

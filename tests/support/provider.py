@@ -18,6 +18,8 @@ class Call:
 
     body: Mapping[str, Any]
     headers: Mapping[str, str]
+    request: web.Request = field(repr=False)
+    """For answers that are written by hand."""
 
     @property
     def prompt(self) -> str:
@@ -55,7 +57,7 @@ class FakeProvider:
         return [call.document for call in self.calls]
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        call = Call(await request.json(), dict(request.headers))
+        call = Call(await request.json(), dict(request.headers), request)
         self.calls.append(call)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)

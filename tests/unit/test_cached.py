@@ -181,11 +181,26 @@ async def test_who_leaves_pays_for_what_is_sent_and_for_nothing_else(parts: Part
     with pytest.raises(asyncio.CancelledError):
         await caller
     parts.scorer.gate.set()
-    await parts.cached.drain(5)
+    await parts.cached.drain()
     assert parts.scorer.asked == ["0.1"]
     assert outcomes(await run(parts.cached, ["0.1"], with_mode(CacheMode.ONLY_IF_CACHED))) == {
         0: 0.1
     }
+
+
+async def test_who_still_waits_at_the_end_is_told_and_what_was_sent_is_stored(
+    parts: Parts,
+) -> None:
+    parts.scorer.gate.clear()
+    caller = asyncio.create_task(run(parts.cached, ["0.1", "0.2"]))
+    await parts.scorer.waiting.wait()
+    parts.cached.dismiss()
+    with pytest.raises(ShuttingDownError):
+        await caller
+    parts.scorer.gate.set()
+    await parts.cached.drain()
+    assert parts.scorer.asked == ["0.1"]
+    assert await parts.store.count() == 1
 
 
 async def test_what_does_not_arrive_before_the_end_is_given_up(parts: Parts) -> None:
@@ -193,7 +208,7 @@ async def test_what_does_not_arrive_before_the_end_is_given_up(parts: Parts) -> 
     caller = asyncio.create_task(run(parts.cached, ["0.1"]))
     await parts.scorer.waiting.wait()
     with capture_logs() as logs:
-        await parts.cached.drain(0)
+        await parts.cached.give_up()
     with pytest.raises(ShuttingDownError):
         await caller
     assert [log["event"] for log in logs] == ["calls given up at shutdown"]
@@ -220,7 +235,7 @@ async def test_a_defect_that_no_caller_waits_for_is_logged(parts: Parts) -> None
     await asyncio.wait({caller})
     with capture_logs() as logs:
         parts.scorer.gate.set()
-        await parts.cached.drain(5)
+        await parts.cached.drain()
     assert [(log["event"], log["error"]) for log in logs] == [("defect", "ZeroDivisionError")]
     assert "private" not in str(logs)
 

@@ -54,6 +54,21 @@ def test_an_empty_variable_is_not_set() -> None:
     assert not load_settings({}, {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}).has_provider
 
 
+def test_a_key_may_come_with_a_newline_as_mounted_secrets_do() -> None:
+    key = load_settings({}, {"OPENAI_API_KEY": "sk-test\n"}).api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-test"
+
+
+def test_a_home_folder_may_be_written_as_a_tilde() -> None:
+    assert load_settings({"data_dir": "~/scores"}, {}).data_dir == Path.home() / "scores"
+
+
+@pytest.mark.parametrize("listen", ["localhost:0", "[::1]:50051", "unix:/run/rerankd.sock"])
+def test_addresses(listen: str) -> None:
+    assert load_settings({"listen": listen}, {}).listen == listen
+
+
 def test_sizes_are_written_as_people_write_them() -> None:
     assert load_settings({"cache_size": "512MiB"}, {}).cache_size == 512 << 20
 
@@ -75,7 +90,14 @@ def test_sizes_are_written_as_people_write_them() -> None:
         ("log_format", "xml"),
         ("base_url", "ftp://example.test"),
         ("base_url", "example.test/v1"),
+        ("base_url", "http://[::1"),
+        ("base_url", "http://"),
         ("listen", ""),
+        ("listen", "127.0.0.1"),
+        ("listen", "localhost:http"),
+        ("data_dir", ""),
+        ("api_key", "sk-\u00e9"),
+        ("api_key", "sk one"),
     ],
 )
 def test_a_wrong_value_is_named_with_where_it_came_from(setting: str, value: str) -> None:

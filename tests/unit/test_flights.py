@@ -95,9 +95,9 @@ class Parts:
 
     async def rest(self) -> None:
         """Wait until nothing is on its way; nothing may be left behind then."""
-        await self.cached.drain(5)
+        await self.cached.drain()
         assert not self.cached._flights._in_flight
-        assert not self.cached._flights._buying
+        assert not self.cached._flights._purchases
 
 
 class Call:
@@ -217,7 +217,7 @@ async def test_when_all_have_left_what_was_sent_is_stored_and_nothing_else_sent(
     for call in calls:
         await call.leave()
     parts.scorer.answer("a", "b", "c", "d")
-    await parts.cached.drain(5)
+    await parts.cached.drain()
     assert parts.scorer.sent == ["a", "b"]
     assert await parts.store.count() == 2
     await parts.rest()
@@ -229,7 +229,7 @@ async def test_a_pair_that_was_dropped_is_bought_by_the_next_who_asks(parts: Par
     await parts.scorer.until_sent(1)
     await leaver.leave()
     parts.scorer.answer("a", "b")
-    await parts.cached.drain(5)
+    await parts.cached.drain()
     later = parts.call("b")
     await later.result()
     assert parts.scorer.sent == ["a", "b"]

@@ -9,6 +9,7 @@ from email.utils import format_datetime
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from rerankd_server.errors import (
     KeyRejectedError,
@@ -324,28 +325,23 @@ async def test_a_reply_that_is_no_completion_is_unavailable(
 
 
 async def test_a_reply_that_breaks_off_is_tried_again(provider: FakeProvider) -> None:
+    broken: list[Call] = []
+
     async def half(call: Call) -> web.StreamResponse:
-        if len(provider.calls) > 1:
+        if broken:
             return seven()
+        broken.append(call)
         response = web.StreamResponse(headers={"Content-Length": "100"})
-        request = current.pop()
-        await response.prepare(request)
+        await response.prepare(call.request)
         await response.write(b'{"choices"')
-        assert request.transport is not None
-        request.transport.abort()
+        assert call.request.transport is not None
+        call.request.transport.abort()
         return response
 
-    current: list[web.Request] = []
-    handle = provider.handle
-
-    async def remember(request: web.Request) -> web.StreamResponse:
-        current.append(request)
-        return await handle(request)
-
-    provider.handle = remember  # type: ignore[method-assign]
     provider.answer = half
     async with client(provider) as asked:
         assert await ask(asked) is not None
+    assert len(broken) == 1
     assert len(provider.calls) == 2
 
 
@@ -389,6 +385,74 @@ async def test_an_old_refusal_for_the_same_parameter_ends(provider: FakeProvider
         error = await refusal(asked)
     assert isinstance(error, RequestRejectedError)
     assert len(provider.calls) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        '{"message": "x", "param": ["messages", 1]}',
+        '{"message": "x", "param": 7, "code": 7, "type": ["a"]}',
+        '{"message": ["x"], "code": {}}',
+        '"x"',
+        "[]",
+        "null",
+    ],
+)
+async def test_an_error_of_any_shape_is_an_error(provider: FakeProvider, error: str) -> None:
+    text = f'{{"error": {error}}}'
+    provider.answer = lambda _: web.Response(status=400, text=text, content_type="application/json")
+    async with client(provider) as asked:
+        assert isinstance(await refusal(asked), RequestRejectedError)
+
+
+async def test_a_reply_that_only_drips_runs_out_of_time(provider: FakeProvider) -> None:
+    async def dripping(call: Call) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(call.request)
+        while True:  # until the client hangs up
+            await response.write(b" ")
+            await asyncio.sleep(0.01)
+
+    provider.answer = dripping
+    async with client(provider, timeout=0.2, attempts=1) as asked:
+        error = await refusal(asked)
+    assert "takes more than 0.2 s" in str(error)
+
+
+async def test_what_is_learnt_does_not_count_as_an_attempt_and_is_bounded(
+    provider: FakeProvider,
+) -> None:
+    def picky_and_down(call: Call) -> web.Response:
+        for name in ("temperature", "max_tokens", "logprobs"):
+            if name in call.body:
+                return failure(400, message=name, param=name)
+        return failure(500)
+
+    provider.answer = picky_and_down
+    async with client(provider, attempts=3) as asked:
+        await refusal(asked)
+    assert len(provider.calls) == 4 + 3  # the parameters once, then the attempts
+
+
+async def test_what_is_given_up_is_logged(provider: FakeProvider) -> None:
+    def no_temperature(call: Call) -> web.Response:
+        if "temperature" in call.body:
+            return failure(400, param="temperature")
+        return completion("7")
+
+    provider.answer = no_temperature
+    learnt = Learnt(Parameters())
+    async with client(provider) as asked:
+        with capture_logs() as logs:
+            await ask(asked, learnt)
+            await ask(asked, learnt)
+    assert [log["event"] for log in logs] == ["the model takes fewer parameters"]
+
+
+async def test_an_endless_retry_after_is_cut(provider: FakeProvider) -> None:
+    provider.answer = Script(failing(429, headers={"Retry-After": "9" * 30}))
+    async with client(provider) as asked:
+        assert (await refusal(asked)).retry_after == 86_400.0
 
 
 async def test_an_error_that_quotes_a_document_teaches_nothing(provider: FakeProvider) -> None:

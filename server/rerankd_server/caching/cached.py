@@ -71,6 +71,14 @@ class Cached:
                     usage=landing.usage,
                 )
 
-    async def drain(self, seconds: float) -> None:
-        """Wait until nothing bought is still on its way into the store; see `Flights.drain`."""
-        await self._flights.drain(seconds)
+    def dismiss(self) -> None:
+        """See `Flights.dismiss`."""
+        self._flights.dismiss()
+
+    async def drain(self) -> None:
+        """See `Flights.drain`."""
+        await self._flights.drain()
+
+    async def give_up(self) -> None:
+        """See `Flights.give_up`."""
+        await self._flights.give_up()

@@ -64,7 +64,7 @@ class Flights:
         self._scorer = scorer
         self._store = store
         self._in_flight: _InFlight = {}
-        self._buying: set[asyncio.Task[None]] = set()
+        self._purchases: dict[asyncio.Task[None], _Purchase] = {}
 
     async def land(
         self, ask: Ask, candidates: Mapping[bytes, Candidate]
@@ -77,9 +77,10 @@ class Flights:
         for key in candidates:
             in_flight.setdefault(key, set()).add(waiter)
         if mine:
-            buying = asyncio.create_task(self._buy(ask, mine, _Purchase(in_flight, mine, waiter)))
-            self._buying.add(buying)
-            buying.add_done_callback(self._buying.discard)
+            purchase = _Purchase(in_flight, mine, waiter)
+            buying = asyncio.create_task(self._buy(ask, mine, purchase))
+            self._purchases[buying] = purchase
+            buying.add_done_callback(self._purchases.pop)
         left = len(candidates)
         try:
             while left:
@@ -92,11 +93,19 @@ class Flights:
             for key in candidates:
                 in_flight.get(key, set()).discard(waiter)
 
-    async def drain(self, seconds: float) -> None:
-        """Wait until nothing is on its way any more; after `seconds`, give up what still is."""
-        if not self._buying:
-            return
-        _, late = await asyncio.wait(self._buying, timeout=seconds)
+    def dismiss(self) -> None:
+        """Tell all who wait that the server shuts down; what is sent goes on, and is stored."""
+        for purchase in list(self._purchases.values()):
+            purchase.dismiss()
+
+    async def drain(self) -> None:
+        """Wait until nothing is on its way any more."""
+        while self._purchases:
+            await asyncio.wait(self._purchases)
+
+    async def give_up(self) -> None:
+        """Cancel what is still on its way."""
+        late = list(self._purchases)
         for buying in late:
             buying.cancel()
         if late:
@@ -179,6 +188,13 @@ class _Purchase:
         """Nobody may be left waiting when the scorer has said all."""
         if any(self._own.values()):
             self.crash(RuntimeError("a scorer passed over a candidate that was wanted"))
+
+    def dismiss(self) -> None:
+        """Tell all who wait that they wait in vain; the flights go on without them."""
+        for waiter in set().union(*self._own.values()):
+            waiter.put_nowait(ShuttingDownError())
+        for waiting in self._own.values():
+            waiting.clear()
 
     def crash(self, error: Exception) -> None:
         """Tell everyone who still waits that `error` ended it."""

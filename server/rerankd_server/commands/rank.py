@@ -16,6 +16,9 @@ from rich.live import Live
 from rerankd import AsyncClient, Document, Options, Ranking, RerankError, UnavailableError
 from rerankd_server.commands.table import rows_that_fit, summary, table
 
+_MOST_TOP_N = (1 << 31) - 1
+_LONGEST_TIMEOUT = 1e6
+
 
 class InputError(Exception):
     """A file that cannot be read as documents; the message names the line."""
@@ -25,6 +28,7 @@ def rank(options: argparse.Namespace) -> int:
     """Run the command; gives the exit status."""
     try:
         documents = list(read_documents(options.files))
+        _check(options)
         ranking, seconds = asyncio.run(_rank(options, documents))
     except (InputError, RerankError) as error:
         print(f"rerankd: {error}", file=sys.stderr)
@@ -36,6 +40,19 @@ def rank(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(_as_json(ranking, seconds), ensure_ascii=False))
     return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what no message can hold. Raises InputError."""
+    for name in ("query", "instruction", "model"):
+        try:
+            getattr(options, name).encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{name}: is not UTF-8") from None
+    if abs(options.top_n) > _MOST_TOP_N:
+        raise InputError(f"--top-n: {options.top_n} is too large a number")
+    if not 0 < options.timeout < _LONGEST_TIMEOUT:
+        raise InputError(f"--timeout: {options.timeout} is not a number of seconds to wait")
 
 
 async def _rank(
@@ -51,6 +68,7 @@ async def _rank(
         if options.json:
             ranking = await client.rerank(options.query, documents, **asked)
             return ranking, time.perf_counter() - started
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # it is a text file
         return await show(client, options.query, documents, Console(), asked)
 
 
@@ -68,7 +86,7 @@ async def show(
             live.update(table(ranking, documents, rows_that_fit(console)), refresh=True)
     seconds = time.perf_counter() - started
     console.print(table(ranking, documents))
-    console.print(summary(ranking, seconds), highlight=False, soft_wrap=True)
+    console.print(summary(ranking, seconds), highlight=False, markup=False, soft_wrap=True)
     return ranking, seconds
 
 
@@ -105,7 +123,7 @@ def _from_json(line: str, place: str) -> Document:
     try:
         value: dict[str, Any] = json.loads(line)
         json.dumps(value, ensure_ascii=False).encode()  # half a character has no UTF-8
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: begins like JSON but is not: {error}") from None
     text, name, prior = value.get("text"), value.get("id", ""), value.get("prior_score")
     if not isinstance(text, str):
@@ -114,7 +132,7 @@ def _from_json(line: str, place: str) -> Document:
         raise InputError(f'{place}: "id" is a string')
     if isinstance(prior, bool) or not isinstance(prior, int | float | None):
         raise InputError(f'{place}: "prior_score" is a number')
-    if prior is not None and not math.isfinite(prior):
+    if prior is not None and (abs(prior) > sys.float_info.max or not math.isfinite(prior)):
         raise InputError(f'{place}: "prior_score" is a finite number')
     return Document(text, str(name), prior)
 

@@ -44,6 +44,6 @@ async def _serve(settings: Settings) -> None:
     hurry = asyncio.create_task(signals.get())
     await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
     if not stopping.done():
-        await app.hurry()
+        app.hurry()
     hurry.cancel()
     await stopping

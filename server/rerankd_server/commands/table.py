@@ -65,5 +65,11 @@ def _text(document: Document) -> Text:
     # It is the text that must not wrap, not its column: rich narrows only columns that may.
     line = Text(no_wrap=True, overflow="ellipsis")
     if document.id:
-        line.append(f"{document.id}  ", style="dim")
-    return line.append(" ".join(document.text[:_MOST_CHARS].split()))
+        line.append(f"{_shown(document.id)}  ", style="dim")
+    return line.append(_shown(document.text))
+
+
+def _shown(text: str) -> str:
+    """Give a text's beginning on one line, without what would command the terminal."""
+    line = " ".join(text[:_MOST_CHARS].split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
