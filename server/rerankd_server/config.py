@@ -72,7 +72,12 @@ class Settings(BaseModel):
         "keep the name when the endpoint moves, and its scores stay",
     )
     timeout: float = Field(30.0, gt=0, le=3600, description="seconds for one call to the provider")
-    attempts: int = Field(3, ge=1, le=10, description="most calls for one pair")
+    attempts: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="most calls for one pair, beside those that teach what its model takes",
+    )
     longest_wait: float = Field(
         30.0, ge=0, le=3600, description="seconds: a longer Retry-After is handed to the caller"
     )

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import sqlite3
 import stat
 import time
@@ -243,7 +244,7 @@ async def test_a_database_that_is_none_is_a_config_error(tmp_path: Path) -> None
         await Store(tmp_path, SMALLEST_LIMIT).open()
 
 
-async def test_a_store_that_fails_is_a_miss_and_says_so(
+async def test_a_locked_store_loses_the_saving_and_says_so_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "_LOCK_WAIT", 0.01)
@@ -251,12 +252,33 @@ async def test_a_store_that_fails_is_a_miss_and_says_so(
         await store.write({key(1): SCORE})
         with closing(database(tmp_path)) as other, capture_logs() as logs:
             other.execute("BEGIN EXCLUSIVE")
-            await store.write({key(2): SCORE})
+            for n in range(2, 9):
+                await store.write({key(n): SCORE})
             assert await store.read([key(1)]) == {key(1): SCORE}  # readers do not wait for locks
             other.execute("ROLLBACK")
-            assert [(log["event"], log["doing"]) for log in logs] == [("store failed", "write")]
+        assert [(log["event"], log["doing"]) for log in logs] == [("store failed", "write")]
+        monkeypatch.setattr(store, "_resting_until", 0.0)
+        await store.write({key(2): SCORE})
+        assert await store.count() == 2
+
+
+async def test_a_broken_store_is_a_miss_and_says_so(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.write({key(1): SCORE})
         with closing(database(tmp_path)) as other, capture_logs() as logs:
             other.execute("DROP TABLE Cache")
             assert await store.read([key(1)]) == {}
-            assert await store.count() == 1  # diskcache counts beside the table
-            assert [(log["event"], log["doing"]) for log in logs] == [("store failed", "read")]
+            await store.write({key(2): SCORE})
+        assert [log["doing"] for log in logs] == ["read", "write"]
+
+
+async def test_a_folder_that_is_deleted_while_it_is_used_is_a_miss(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.write({key(1): SCORE})
+        shutil.rmtree(store.folder)
+        with capture_logs():
+            await store.write({key(2): SCORE})
+            await store.read([key(1), key(3)])
+    async with opened(tmp_path) as store:
+        await store.write({key(4): SCORE})
+        assert await store.read([key(4)]) == {key(4): SCORE}

@@ -9,6 +9,7 @@ that must pass their checksum.
 """
 
 import asyncio
+import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +36,8 @@ _LOCK_WAIT = 0.25
 """Seconds to wait for another process's transaction: all that it takes is a few milliseconds."""
 _OPEN_WAIT = 2.0
 """The same, when the store is opened."""
+_REST = 1.0
+"""Seconds without a try to write after one that failed: callers must not wait for each again."""
 _TRANSACTION = 256
 """Most scores in one transaction: what bounds the write-ahead log, and a reader's wait."""
 _LOG_ROOM = 8 << 20
@@ -103,6 +106,7 @@ class Store:
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._cache: Any = None
+        self._resting_until = -math.inf
 
     async def open(self) -> None:
         """Open the folder, making it where it is not there. Raises ConfigError where it cannot be.
@@ -147,11 +151,18 @@ class Store:
         return await self._guarded("read", lambda: self._read(keys), {})
 
     async def write(self, scores: Mapping[bytes, Score]) -> None:
-        """Store `scores`; when this returns they are committed, and survive the process's death."""
+        """Store `scores`; when this returns they are committed, and survive the process's death.
+
+        After a failure, which is logged, nothing is stored for a second.
+        """
+        if asyncio.get_running_loop().time() < self._resting_until:
+            return
         entries = [(key, seal(key, score)) for key, score in scores.items()]
         for start in range(0, len(entries), _TRANSACTION):
             part = entries[start : start + _TRANSACTION]
-            await self._guarded("write", partial(self._write, part), None)
+            if not await self._guarded("write", partial(self._write, part), otherwise=False):
+                self._resting_until = asyncio.get_running_loop().time() + _REST
+                return
 
     def _read(self, keys: Sequence[bytes]) -> Mapping[bytes, Score]:
         get = self._cache.get
@@ -164,10 +175,11 @@ class Store:
                 found[key] = score
         return found
 
-    def _write(self, entries: Iterable[tuple[bytes, bytes]]) -> None:
+    def _write(self, entries: Iterable[tuple[bytes, bytes]]) -> bool:
         with self._cache.transact():
             for key, data in entries:
                 self._cache.set(key, data)
+        return True
 
     async def _guarded(self, what: str, work: Callable[[], T], otherwise: T) -> T:
         try:

@@ -4,8 +4,9 @@ isort:skip_file
 rerankd's public API, version 1. Names, numbers and meanings here are a promise: the file may
 be added to, never renumbered.
 
-Errors. Every failed call carries a google.rpc.ErrorInfo (domain "rerankd") whose `reason` is
-one of these, beside the details named here:
+Errors. A call that rerankd fails carries a google.rpc.ErrorInfo (domain "rerankd") whose `reason`
+is one of these, beside the details named here. What gRPC itself refuses carries none: a message
+of more than twice the size limit (RESOURCE_EXHAUSTED), or one that cannot be decoded.
 
   status               reason              details                 what it means
   INVALID_ARGUMENT     INVALID_REQUEST     BadRequest              fields break a rule written below;
