@@ -28,6 +28,7 @@ from rerankd_server.scoring.scorer import (
 )
 
 ASK = Ask("q")
+DOWN = Unscored(Reason.FAILED, ProviderUnavailableError("down", 1.0))
 
 
 class GatedScorer:
@@ -40,6 +41,8 @@ class GatedScorer:
         self._gates: dict[str, asyncio.Event] = {}
         self._news = asyncio.Event()
         self.limit = 1000
+        self.gives_up_on: set[str] = set()
+        """Texts that fail the next time, before anything is sent."""
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         done: asyncio.Queue[tuple[int, Score | Unscored | Exception | None]] = asyncio.Queue()
@@ -47,6 +50,10 @@ class GatedScorer:
 
         async def ask_about(position: int, candidate: Candidate) -> None:
             async with slots:
+                if candidate.text in self.gives_up_on:
+                    self.gives_up_on.discard(candidate.text)
+                    done.put_nowait((position, DOWN))
+                    return
                 if not candidate.wanted():
                     done.put_nowait((position, None))
                     return
@@ -57,16 +64,20 @@ class GatedScorer:
             done.put_nowait((position, outcome))
 
         tasks = [asyncio.create_task(ask_about(*each)) for each in enumerate(candidates)]
-        for _ in candidates:
-            position, outcome = await done.get()
-            if isinstance(outcome, Exception):
-                raise outcome
-            if isinstance(outcome, Score):
-                yield Progress({position: outcome}, usage=Usage(scored_pairs=1, model_calls=1))
-            elif outcome is not None:
-                used = Usage(unscored_pairs=1, model_calls=1)
-                yield Progress(unscored={position: outcome}, usage=used)
-        await asyncio.gather(*tasks)
+        try:
+            for _ in candidates:
+                position, outcome = await done.get()
+                if isinstance(outcome, Exception):
+                    raise outcome
+                if isinstance(outcome, Score):
+                    yield Progress({position: outcome}, usage=Usage(scored_pairs=1, model_calls=1))
+                elif outcome is not None:
+                    used = Usage(unscored_pairs=1, model_calls=1)
+                    yield Progress(unscored={position: outcome}, usage=used)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def gate(self, text: str) -> asyncio.Event:
         return self._gates.setdefault(text, asyncio.Event())
@@ -148,7 +159,7 @@ async def settle() -> None:
 async def joined(parts: Parts, calls: int) -> None:
     """Wait until as many requests wait for one and the same pair."""
     in_flight = parts.cached._flights._in_flight
-    while max(map(len, in_flight.values()), default=0) < calls:  # noqa: ASYNC110
+    while max((len(each.waiting) for each in in_flight.values()), default=0) < calls:  # noqa: ASYNC110
         await asyncio.sleep(0)
 
 
@@ -211,11 +222,9 @@ async def test_when_all_have_left_what_was_sent_is_stored_and_nothing_else_sent(
     parts: Parts,
 ) -> None:
     parts.scorer.limit = 2
-    calls = [parts.call("a", "b", "c", "d") for _ in range(2)]
-    await joined(parts, 2)
+    call = parts.call("a", "b", "c", "d")
     await parts.scorer.until_sent(2)
-    for call in calls:
-        await call.leave()
+    await call.leave()
     parts.scorer.answer("a", "b", "c", "d")
     await parts.cached.drain()
     assert parts.scorer.sent == ["a", "b"]
@@ -246,17 +255,47 @@ async def test_who_asks_before_the_drop_keeps_the_flight(parts: Parts) -> None:
     parts.scorer.answer("a", "b")
     await later.result()
     assert parts.scorer.sent == ["a", "b"]
-    assert later.usage == Usage(shared_pairs=1)
+    assert later.usage.scored_pairs + later.usage.shared_pairs == 1  # whichever came to it first
+
+
+async def test_nobody_waits_behind_anothers_queue(parts: Parts) -> None:
+    parts.scorer.limit = 1
+    first = parts.call("a", "b", "c")
+    await parts.scorer.until_sent(1)
+    second = parts.call("c")
+    await parts.scorer.until_sent(2)
+    assert parts.scorer.sent == ["a", "c"]
+    parts.scorer.answer("c")
+    await second.result()  # while "a" is still on its way
+    assert second.usage == Usage(scored_pairs=1, model_calls=1)
+    parts.scorer.answer("a", "b")
+    await first.result()
+    assert parts.scorer.sent == ["a", "c", "b"]
+    assert first.usage == Usage(scored_pairs=2, shared_pairs=1, model_calls=2)
+    await parts.rest()
+
+
+async def test_a_failure_without_a_call_is_its_owners_alone(parts: Parts) -> None:
+    parts.scorer.limit = 1
+    unlucky = parts.call("a", "b")
+    await parts.scorer.until_sent(1)
+    lucky = parts.call("c", "b")
+    await parts.scorer.until_sent(2)
+    parts.scorer.gives_up_on.add("b")
+    parts.scorer.answer("a")
+    assert await unlucky.result() == {0: Score(0.5), 1: DOWN}
+    parts.scorer.answer("b", "c")
+    assert await lucky.result() == {0: Score(0.5), 1: Score(0.5)}
+    await parts.rest()
 
 
 async def test_a_failure_reaches_all_who_wait_and_is_forgotten(parts: Parts) -> None:
-    down = Unscored(Reason.FAILED, ProviderUnavailableError("down", 1.0))
-    parts.scorer.outcomes["a"] = down
+    parts.scorer.outcomes["a"] = DOWN
     calls = [parts.call("a") for _ in range(3)]
     await joined(parts, 3)
     parts.scorer.answer("a")
     for call in calls:
-        assert await call.result() == {0: down}
+        assert await call.result() == {0: DOWN}
     assert [call.usage.unscored_pairs for call in calls] == [1, 1, 1]
     parts.scorer.outcomes["a"] = Score(0.7)
     assert await parts.call("a").result() == {0: Score(0.7)}

@@ -1,9 +1,10 @@
 """Single flight: a pair that is being bought is bought once, however many ask for it.
 
-A flight is one pair on its way. Who asks for a pair that has a flight waits for it; who asks for
-pairs that have none starts their flights together, as one purchase. So one request may wait for
-several purchases, and one purchase may serve many requests. When a pair lands it is stored, its
-flight is forgotten, and everyone who waits is told: the score, or the failure.
+A flight is one pair on its way. A request joins a flight for each pair that it misses, and starts
+those that there are none for. It asks the scorer for all whose call is not sent yet, as one
+purchase: so a pair may stand in the queues of several purchases, and whichever comes to it first
+sends the call; the others pass it over. So nobody waits behind another's queue. When a pair lands
+it is stored, its flight is forgotten, and everyone who waits is told: the score, or the failure.
 
 A purchase looks into the store once more before it asks the scorer, or a pair could be bought
 twice: request A looks and finds nothing; flight B lands, stores the pair, and is forgotten; A looks
@@ -53,8 +54,16 @@ class Landing:
 _Waiter = asyncio.Queue[Landing | Exception]
 """Where one request is told of landings, or of the failure that ends it."""
 
-_InFlight = dict[bytes, set[_Waiter]]
-"""Who waits for each pair that is on its way, by the pair's key."""
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """One pair on its way."""
+
+    waiting: set[_Waiter] = field(default_factory=set)
+    sender: "_Purchase | None" = None
+    """Whose call it is; None where none is sent yet."""
+    over: bool = False
+    """Whether it landed, or was dropped: it is of no more use."""
 
 
 class Flights:
@@ -63,7 +72,7 @@ class Flights:
     def __init__(self, scorer: Scorer, store: Store) -> None:
         self._scorer = scorer
         self._store = store
-        self._in_flight: _InFlight = {}
+        self._in_flight: dict[bytes, _Flight] = {}
         self._purchases: dict[asyncio.Task[None], _Purchase] = {}
 
     async def land(
@@ -73,11 +82,12 @@ class Flights:
         # A refresh wants newer scores than those on their way, and a bypass wants its own.
         in_flight = self._in_flight if ask.cache_mode is CacheMode.READ_WRITE else {}
         waiter = _Waiter()
-        mine = {key: each for key, each in candidates.items() if key not in in_flight}
-        for key in candidates:
-            in_flight.setdefault(key, set()).add(waiter)
+        flights = {key: in_flight.setdefault(key, _Flight()) for key in candidates}
+        for flight in flights.values():
+            flight.waiting.add(waiter)
+        mine = {key: each for key, each in candidates.items() if flights[key].sender is None}
         if mine:
-            purchase = _Purchase(in_flight, mine, waiter)
+            purchase = _Purchase(in_flight, {key: flights[key] for key in mine}, waiter)
             buying = asyncio.create_task(self._buy(ask, mine, purchase))
             self._purchases[buying] = purchase
             buying.add_done_callback(self._purchases.pop)
@@ -90,8 +100,8 @@ class Flights:
                 left -= len(landing.scores) + len(landing.unscored)
                 yield landing
         finally:
-            for key in candidates:
-                in_flight.get(key, set()).discard(waiter)
+            for flight in flights.values():
+                flight.waiting.discard(waiter)
 
     def dismiss(self) -> None:
         """Tell all who wait that the server shuts down; what is sent goes on, and is stored."""
@@ -123,8 +133,7 @@ class Flights:
                 missing = {key: each for key, each in missing.items() if key not in found}
             keys = list(missing)
             wanted = [
-                replace(each, wanted=partial(purchase.is_wanted, key))
-                for key, each in missing.items()
+                replace(each, wanted=partial(purchase.claim, key)) for key, each in missing.items()
             ]
             async with aclosing(self._scorer.score(ask, wanted)) as scored:
                 async for progress in scored:
@@ -142,19 +151,24 @@ class Flights:
 
 
 class _Purchase:
-    """Flights that were started together, by one request."""
+    """What one request asks the scorer for: every flight it waits for that is not sent yet."""
 
-    def __init__(self, in_flight: _InFlight, keys: Iterable[bytes], owner: _Waiter) -> None:
+    def __init__(
+        self, in_flight: dict[bytes, _Flight], flights: dict[bytes, _Flight], owner: _Waiter
+    ) -> None:
         self._in_flight = in_flight
-        self._own = {key: in_flight[key] for key in keys}
+        self._flights = flights
         self._owner = owner
 
-    def is_wanted(self, key: bytes) -> bool:
-        """Whether anyone waits. If not, the scorer drops the pair, so its flight ends here."""
-        if self._own.get(key):
-            return True
-        self._forget(key)
-        return False
+    def claim(self, key: bytes) -> bool:
+        """Whether to send the pair's call: somebody waits for it, and it is not sent by another."""
+        flight = self._flights[key]
+        if not flight.waiting and flight.sender in (None, self):
+            self._end(key)
+        if flight.over or flight.sender not in (None, self):
+            return False
+        flight.sender = self
+        return True
 
     def land(
         self,
@@ -166,7 +180,7 @@ class _Purchase:
         """Tell everyone who waits. The owner hears of `usage`; to the others it was shared."""
         landings: dict[_Waiter, Landing] = {}
         for key in (*scores, *unscored):
-            for waiter in self._forget(key):
+            for waiter in self._who_hears(key, found=key in scores):
                 landing = landings.setdefault(waiter, Landing(source))
                 if key in scores:
                     landing.scores[key] = scores[key]
@@ -186,27 +200,50 @@ class _Purchase:
 
     def end(self) -> None:
         """Nobody may be left waiting when the scorer has said all."""
-        if any(self._own.values()):
+        if any(
+            flight.waiting and not flight.over and flight.sender in (None, self)
+            for flight in self._flights.values()
+        ):
             self.crash(RuntimeError("a scorer passed over a candidate that was wanted"))
 
     def dismiss(self) -> None:
-        """Tell all who wait that they wait in vain; the flights go on without them."""
-        for waiter in set().union(*self._own.values()):
+        """Tell all who wait that they wait in vain; what is sent goes on without them."""
+        waiters = set[_Waiter]().union(*(flight.waiting for flight in self._flights.values()))
+        for waiter in waiters:
             waiter.put_nowait(ShuttingDownError())
-        for waiting in self._own.values():
-            waiting.clear()
+        for flight in self._flights.values():
+            flight.waiting.clear()
 
     def crash(self, error: Exception) -> None:
-        """Tell everyone who still waits that `error` ended it."""
-        waiters = {waiter for key in list(self._own) for waiter in self._forget(key)}
-        for waiter in waiters:
+        """Tell the owner, and all who wait for what was sent, that `error` ended it."""
+        told = {waiter for key in self._flights for waiter in self._who_hears(key, found=False)}
+        for waiter in told:
             waiter.put_nowait(error)
-        if not waiters and not isinstance(error, ShuttingDownError):
+        if not told and not isinstance(error, ShuttingDownError):
             log_defect(error)
 
-    def _forget(self, key: bytes) -> set[_Waiter]:
-        """End a flight; gives who waited for it. Later ones of the same pair are not touched."""
-        waiting = self._own.pop(key, set())
-        if self._in_flight.get(key) is waiting:
+    def _who_hears(self, key: bytes, *, found: bool) -> Iterable[_Waiter]:
+        """Give who is to be told of the outcome of `key`, and end the flight where it ends it.
+
+        A score is everyone's, and so is the outcome of a call that was sent. A failure without a
+        call, as when the key was rejected meanwhile, is the owner's alone: others may do better.
+        """
+        flight = self._flights[key]
+        if flight.over or flight.sender not in (None, self):
+            return ()
+        if found or flight.sender is self:
+            self._end(key)
+            return flight.waiting
+        if self._owner not in flight.waiting:
+            return ()
+        flight.waiting.discard(self._owner)
+        if not flight.waiting:
+            self._end(key)
+        return (self._owner,)
+
+    def _end(self, key: bytes) -> None:
+        """End a flight. Later ones of the same pair are not touched."""
+        flight = self._flights[key]
+        flight.over = True
+        if self._in_flight.get(key) is flight:
             del self._in_flight[key]
-        return waiting

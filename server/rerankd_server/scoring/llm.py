@@ -112,7 +112,7 @@ class LLMScorer:
         errand = Errand(
             system=prompt.SYSTEM,
             user=prompt.user_message(ask.query, ask.instruction, candidate.text),
-            wanted=lambda: candidate.wanted() and hope.lost is None,
+            wanted=lambda: hope.lost is None and candidate.wanted(),
         )
         try:
             reply = await self._provider.complete(self._model, errand, self._learnt)

@@ -76,8 +76,8 @@ class Candidate:
     prior: float | None = None
     """The first stage's score, on any scale, higher is better."""
     wanted: Callable[[], bool] = _always
-    """Looked at right before something is spent on this candidate. Where it says False, the scorer
-    drops the candidate and yields nothing for it."""
+    """Asked right before something is spent on this candidate, and once it says True, it has to be.
+    Where it says False, the scorer drops the candidate and yields nothing for it."""
 
 
 @dataclass(frozen=True, slots=True)
