@@ -1,6 +1,7 @@
 """The API through a real channel: rankings, modes, models, health, reflection."""
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -310,3 +311,48 @@ async def test_a_call_without_a_deadline_gets_the_servers(
     ):
         response = await stub.RerankOnce(ask("q", ["1 a"]))
     assert response.results[0].unscored_reason == pb.UNSCORED_REASON_PENDING
+
+
+async def test_a_crowd_with_the_same_documents_buys_each_pair_once(
+    stub: Stub, provider: FakeProvider
+) -> None:
+    texts = [f"{n % 11} text {n}" for n in range(100)]
+    crowd = [stub.RerankOnce(ask("q", texts)) for _ in range(100)]
+    responses = await asyncio.gather(*crowd)
+    assert len(provider.calls) == 100
+    assert sum(response.usage.model_calls for response in responses) == 100
+    assert len({tuple(scores(response)) for response in responses}) == 1
+
+
+async def test_a_crowd_with_overlapping_halves_buys_the_distinct_pairs(
+    stub: Stub, provider: FakeProvider
+) -> None:
+    chance = random.Random(7)
+    texts = [f"{n % 11} text {n}" for n in range(200)]
+    halves = [chance.sample(texts, 100) for _ in range(100)]
+    responses = await asyncio.gather(*(stub.RerankOnce(ask("q", half)) for half in halves))
+    assert sorted(provider.documents) == sorted({text for half in halves for text in half})
+    for response, half in zip(responses, halves, strict=True):
+        assert len(response.results) == 100
+        for result in response.results:
+            assert result.relevance_score == int(half[result.index].split()[0]) / 10
+
+
+async def test_one_document_does_not_wait_behind_many(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    async def slow(call: Call) -> web.Response:
+        await asyncio.sleep(0.05)  # a model's latency
+        return label_in(call)
+
+    provider.answer = slow
+    async with (
+        running(tmp_path, base_url=provider.base_url, concurrency=2) as app,
+        stub_of(app.address) as stub,
+    ):
+        many = asyncio.ensure_future(stub.RerankOnce(ask("many", [f"1 {n}" for n in range(60)])))
+        while len(provider.calls) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await stub.RerankOnce(ask("one", ["9 x"]))
+        assert len(provider.calls) < 20  # of the sixty-one
+        await many
