@@ -142,8 +142,8 @@ class Reranker:
                 if following.done():
                     await following
                     return
-                if not board.news.is_set():
-                    return  # out of time
+                if not board.news.is_set() or _is_over(stop):
+                    return
                 board.news.clear()
                 yield board.ranking(is_final=False)
                 async with _until(stop):
@@ -151,6 +151,10 @@ class Reranker:
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+
+
+def _is_over(stop: float | None) -> bool:
+    return stop is not None and asyncio.get_running_loop().time() >= stop
 
 
 @asynccontextmanager

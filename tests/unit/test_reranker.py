@@ -1,6 +1,7 @@
 """One request: the order, the partial rankings, and when a request fails."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
@@ -258,6 +259,19 @@ async def test_out_of_time_partial_rankings_end_with_a_final_one() -> None:
     assert [ranking.is_final for ranking in found] == [False, True]
     assert [order(ranking) for ranking in found] == [[1, 0], [1, 0]]
     assert scorer.closed.is_set()
+
+
+async def test_out_of_time_no_more_partial_rankings_come_however_much_news_there_is() -> None:
+    scorer = Steps()
+    ranker = Reranker([Model("steps", "", scorer)], partial_interval=0.0)
+    texts = [str(n) for n in range(50)]
+    rankings = ranker.rerank(request(texts, partial_results=True), seconds=0.05)
+    scorer.steps.put_nowait(scored(0, 0.5))
+    assert not (await anext(rankings)).is_final
+    time.sleep(0.1)  # a reader so slow that the time runs out  # noqa: ASYNC251
+    for n in range(1, 50):
+        scorer.steps.put_nowait(scored(n, 0.5))
+    assert [ranking.is_final async for ranking in rankings] == [True]
 
 
 async def test_out_of_time_before_anything_is_known() -> None:
