@@ -8,6 +8,8 @@ from grpc_health.v1.health import aio as health_aio
 
 from rerankd_server.api.status import Context
 
+_NOT_SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING)
+
 
 class Health(health_aio.HealthServicer):  # type: ignore[misc]  # grpc_health has no types
     """grpc's own health service, but `close` ends every open watch.
@@ -17,25 +19,32 @@ class Health(health_aio.HealthServicer):  # type: ignore[misc]  # grpc_health ha
 
     def __init__(self) -> None:
         super().__init__()
-        self._closing = asyncio.Event()
+        self._watching: set[asyncio.Task[Any]] = set()
+        self._closing = False
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         """Send each change of a service's health; see the health protocol."""
-        watching: asyncio.Task[Any] = asyncio.create_task(super().Watch(request, context))
-        closing = asyncio.create_task(self._closing.wait())
-        try:
-            await asyncio.wait({watching, closing}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watching.cancel()
-            closing.cancel()
-            await asyncio.gather(watching, closing, return_exceptions=True)
+        if not self._closing:
+            watching: asyncio.Task[Any] = asyncio.create_task(super().Watch(request, context))
+            self._watching.add(watching)
+            try:
+                await asyncio.wait({watching})
+            finally:
+                self._watching.discard(watching)
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+        if self._closing:
+            await context.write(_NOT_SERVING)
 
     async def serve(self, service: str) -> None:
         """Say that `service` is there."""
         await self.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     async def close(self) -> None:
-        """Say NOT_SERVING for every service, and end the watches once they have said it."""
+        """Say NOT_SERVING for every service, and end the watches with it."""
+        self._closing = True
+        watching = list(self._watching)
+        for watch in watching:
+            watch.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
         await self.enter_graceful_shutdown()
-        await asyncio.sleep(0)
-        self._closing.set()
