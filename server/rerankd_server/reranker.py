@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -203,7 +203,8 @@ class _Board:
         """Order what is known. Equal scores keep the request's order: `sorted` is stable."""
         scores = self._scores
         scored = sorted(
-            (i for i, score in enumerate(scores) if score is not None), key=_descending(scores)
+            (i for i, score in enumerate(scores) if score is not None),
+            key=lambda i: -(scores[i] or 0.0),
         )
         order = scored + [i for i, score in enumerate(scores) if score is None]
         if self._request.top_n > 0:
@@ -227,16 +228,14 @@ class _Board:
 
     def check(self) -> None:
         """Raise what makes the request fail, now that no more outcomes are waited for."""
-        pending = [
-            i for i, score in enumerate(self._scores) if score is None and i not in self._unscored
-        ]
+        pending = self._scores.count(None) - len(self._unscored)
         unscored = sorted(self._unscored.items())
         error = next((u.error for _, u in unscored if u.error is not None), None)
         if self._request.require_complete:
             if error is not None:
                 raise error
             if pending:
-                raise OutOfTimeError(len(pending))
+                raise OutOfTimeError(pending)
             if unscored:
                 raise IncompleteError(
                     [Violation(f"documents[{i}]", _WHY[u.reason]) for i, u in unscored]
@@ -249,10 +248,3 @@ class _Board:
             return None
         unscored = self._unscored.get(index)
         return unscored.reason if unscored else Reason.PENDING
-
-
-def _descending(scores: Sequence[float | None]) -> Callable[[int], float]:
-    def key(index: int) -> float:
-        return -(scores[index] or 0.0)
-
-    return key

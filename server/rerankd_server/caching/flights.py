@@ -163,9 +163,10 @@ class _Purchase:
     def claim(self, key: bytes) -> bool:
         """Whether to send the pair's call: somebody waits for it, and it is not sent by another."""
         flight = self._flights[key]
-        if not flight.waiting and flight.sender in (None, self):
+        if not self._may_end(flight):
+            return False
+        if not flight.waiting:
             self._end(key)
-        if flight.over or flight.sender not in (None, self):
             return False
         flight.sender = self
         return True
@@ -200,10 +201,7 @@ class _Purchase:
 
     def end(self) -> None:
         """Nobody may be left waiting when the scorer has said all."""
-        if any(
-            flight.waiting and not flight.over and flight.sender in (None, self)
-            for flight in self._flights.values()
-        ):
+        if any(flight.waiting and self._may_end(flight) for flight in self._flights.values()):
             self.crash(RuntimeError("a scorer passed over a candidate that was wanted"))
 
     def dismiss(self) -> None:
@@ -229,7 +227,7 @@ class _Purchase:
         call, as when the key was rejected meanwhile, is the owner's alone: others may do better.
         """
         flight = self._flights[key]
-        if flight.over or flight.sender not in (None, self):
+        if not self._may_end(flight):
             return ()
         if found or flight.sender is self:
             self._end(key)
@@ -240,6 +238,10 @@ class _Purchase:
         if not flight.waiting:
             self._end(key)
         return (self._owner,)
+
+    def _may_end(self, flight: _Flight) -> bool:
+        """Whether the flight is still on its way, and its call is not another purchase's."""
+        return not flight.over and flight.sender in (None, self)
 
     def _end(self, key: bytes) -> None:
         """End a flight. Later ones of the same pair are not touched."""
