@@ -219,16 +219,24 @@ async def test_settings_in_the_folder_are_not_obeyed(tmp_path: Path) -> None:
     assert not {"disk_fetch", "get", 7} & settings.keys()
 
 
-async def test_a_database_that_is_locked_at_the_start_is_a_config_error(
+async def test_a_database_that_is_locked_at_the_start_is_a_miss_until_it_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_OPEN_WAIT", 0.01)
-    async with opened(tmp_path):
-        pass
-    with closing(database(tmp_path)) as other:
+    monkeypatch.setattr(store_module, "_LOCK_WAIT", 0.01)
+    async with opened(tmp_path) as store:
+        await store.write({key(1): SCORE})
+    with closing(database(tmp_path)) as other, capture_logs() as logs:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(ConfigError, match="another process holds it locked"):
-            await Store(tmp_path, SMALLEST_LIMIT).open()
+        async with opened(tmp_path) as store:
+            for _ in range(5):
+                assert await store.read([key(1)]) == {}
+                await store.write({key(2): SCORE})
+            assert [(log["event"], log["doing"]) for log in logs] == [("cache fails", "open")]
+            assert "locked" in logs[0]["error"]
+            other.execute("ROLLBACK")
+            monkeypatch.setattr(store, "_no_opening_until", 0.0)
+            assert await store.read([key(1)]) == {key(1): SCORE}
+            assert logs[1]["event"] == "cache works again"
 
 
 async def test_a_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
@@ -237,11 +245,47 @@ async def test_a_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) ->
         await Store(tmp_path / "file", SMALLEST_LIMIT).open()
 
 
-async def test_a_database_that_is_none_is_a_config_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "statements", [None, "CREATE TABLE Cache (a)", "CREATE TABLE Settings (a)"]
+)
+async def test_a_database_that_is_not_ours_is_put_aside(
+    tmp_path: Path, statements: str | None
+) -> None:
     (tmp_path / "scores-v1").mkdir()
-    (tmp_path / "scores-v1" / "cache.db").write_bytes(b"not a database at all " * 500)
-    with pytest.raises(ConfigError, match="delete this one: what is lost are stored scores"):
-        await Store(tmp_path, SMALLEST_LIMIT).open()
+    file = tmp_path / "scores-v1" / "cache.db"
+    if statements is None:
+        file.write_bytes(b"not a database at all " * 500)
+    else:
+        with closing(database(tmp_path)) as db, db:
+            db.executescript(statements)
+    before = file.read_bytes()
+    with capture_logs() as logs:
+        async with opened(tmp_path) as store:
+            await store.write({key(1): SCORE})
+            assert await store.read([key(1)]) == {key(1): SCORE}
+    assert [log["event"] for log in logs] == ["cache is damaged: a new one is begun"]
+    kept = Path(logs[0]["kept"])
+    if statements is None:
+        assert kept.read_bytes() == before
+    async with opened(tmp_path) as store:
+        assert await store.read([key(1)]) == {key(1): SCORE}
+
+
+async def test_a_database_that_is_damaged_while_it_is_used_is_begun_anew(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.write({key(n): SCORE for n in range(2000)})
+    file = tmp_path / "scores-v1" / "cache.db"
+    pages = file.stat().st_size // 4096
+    with file.open("r+b") as database:
+        for page in range(1, pages):
+            database.seek(page * 4096)
+            database.write(os.urandom(4096))
+    with capture_logs() as logs:
+        async with opened(tmp_path) as store:
+            assert await store.read([key(n) for n in range(2000)]) == {}
+            await store.write({key(1): SCORE})
+            assert await store.read([key(1)]) == {key(1): SCORE}
+    assert "cache is damaged: a new one is begun" in [log["event"] for log in logs]
 
 
 async def test_a_locked_store_loses_the_saving_and_says_so_once(
@@ -254,31 +298,79 @@ async def test_a_locked_store_loses_the_saving_and_says_so_once(
             other.execute("BEGIN EXCLUSIVE")
             for n in range(2, 9):
                 await store.write({key(n): SCORE})
-            assert await store.read([key(1)]) == {key(1): SCORE}  # readers do not wait for locks
+                assert await store.read([key(1)]) == {key(1): SCORE}  # readers wait for no lock
             other.execute("ROLLBACK")
-        assert [(log["event"], log["doing"]) for log in logs] == [("store failed", "write")]
-        monkeypatch.setattr(store, "_resting_until", 0.0)
-        await store.write({key(2): SCORE})
-        assert await store.count() == 2
+            assert [(log["event"], log["doing"]) for log in logs] == [("cache fails", "write")]
+            monkeypatch.setattr(store, "_no_writing_until", 0.0)
+            await store.write({key(2): SCORE})
+            assert await store.count() == 2
+            assert [log["event"] for log in logs] == ["cache fails", "cache works again"]
 
 
-async def test_a_broken_store_is_a_miss_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("pragma", "back", "words"),
+    [
+        ("max_page_count = 1", "max_page_count = 1000000", "full"),
+        ("query_only = 1", "query_only = 0", "readonly"),
+    ],
+)
+async def test_a_full_or_read_only_store_still_reads_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pragma: str, back: str, words: str
+) -> None:
+    monkeypatch.setattr(store_module, "_REST", 0.0)
+    async with opened(tmp_path) as store:
+        await store.write({key(1): SCORE})
+
+        async def set_up(what: str) -> None:
+            await store._in_thread(lambda: store._cache._sql(f"PRAGMA {what}").fetchall())
+
+        await set_up(pragma)
+        with capture_logs() as logs:
+            for _ in range(3):
+                await store.write(some_scores(200))
+                assert await store.read([key(1)]) == {key(1): SCORE}
+            assert [(log["event"], log["doing"]) for log in logs] == [("cache fails", "write")]
+            assert words in logs[0]["error"]
+            await set_up(back)
+            await store.write({key(2): SCORE})
+            assert await store.read([key(2)]) == {key(2): SCORE}
+
+
+async def test_a_store_that_lost_its_table_is_a_miss_and_makes_it_again(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.write({key(1): SCORE})
         with closing(database(tmp_path)) as other, capture_logs() as logs:
             other.execute("DROP TABLE Cache")
             assert await store.read([key(1)]) == {}
+            assert [(log["event"], log["doing"]) for log in logs] == [("cache fails", "read")]
             await store.write({key(2): SCORE})
-        assert [log["doing"] for log in logs] == ["read", "write"]
+            assert await store.read([key(1), key(2)]) == {key(2): SCORE}
 
 
-async def test_a_folder_that_is_deleted_while_it_is_used_is_a_miss(tmp_path: Path) -> None:
+async def test_a_folder_that_is_deleted_while_it_is_used_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_REST", 0.0)
     async with opened(tmp_path) as store:
         await store.write({key(1): SCORE})
         shutil.rmtree(store.folder)
-        with capture_logs():
+        with capture_logs() as logs:
             await store.write({key(2): SCORE})
             await store.read([key(1), key(3)])
+            await store.write({key(4): SCORE})
+        assert [log["event"] for log in logs] == ["cache fails", "cache works again"]
     async with opened(tmp_path) as store:
-        await store.write({key(4): SCORE})
         assert await store.read([key(4)]) == {key(4): SCORE}
+
+
+async def test_its_condition_is_told_to_who_watches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_REST", 0.0)
+    heard: list[tuple[str, bool]] = []
+    async with opened(tmp_path) as store:
+        store.condition.watch(lambda name, works: heard.append((name, works)))
+        shutil.rmtree(store.folder)
+        for n in range(2):
+            await store.write({key(n): SCORE})
+    assert heard == [("cache", True), ("cache", False), ("cache", True)]

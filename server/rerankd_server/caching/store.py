@@ -1,7 +1,8 @@
 """The store: sealed scores on disk, by key. The only place that knows diskcache.
 
 One thread of its own does all that blocks. A read that fails is a miss and a write that fails loses
-only the saving, never the answer: both say so in the log, and the caller goes on.
+only the saving, never the answer: the log says so once, and the caller goes on. A database that is
+gone is begun anew, and one that is damaged is put aside first.
 
 Nothing read from disk is trusted. diskcache would unpickle rows that are marked so, and read or
 delete files that rows name (CVE-2025-69872); `_BytesDisk` refuses both, and what is left is bytes
@@ -11,6 +12,7 @@ that must pass their checksum.
 import asyncio
 import math
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,7 @@ import diskcache
 import structlog
 
 from rerankd_server.caching.envelope import seal, unseal
+from rerankd_server.condition import Condition
 from rerankd_server.errors import ConfigError
 from rerankd_server.scoring.scorer import Score
 
@@ -34,10 +37,8 @@ _FOLDER = "scores-v1"
 """The folder's name inside the data folder: another layout on disk gets another name."""
 _LOCK_WAIT = 0.25
 """Seconds to wait for another process's transaction: all that it takes is a few milliseconds."""
-_OPEN_WAIT = 2.0
-"""The same, when the store is opened."""
 _REST = 1.0
-"""Seconds without a try to write after one that failed: callers must not wait for each again."""
+"""Seconds without a try to write, or to open, after one that failed: each may wait for a lock."""
 _TRANSACTION = 256
 """Most scores in one transaction: what bounds the write-ahead log, and a reader's wait."""
 _LOG_ROOM = 8 << 20
@@ -46,6 +47,22 @@ SMALLEST_LIMIT = 4 * _LOG_ROOM
 """The least size limit, bytes."""
 
 _FAILURES = (sqlite3.Error, OSError, diskcache.Timeout)
+_ALIEN = (AttributeError, TypeError, ValueError)
+"""What diskcache raises where it meets a database that it did not write."""
+_DAMAGED = (
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_ERROR,  # other tables, or other columns
+)
+"""SQLite's codes for a database that does not come right by itself."""
+_GONE = (
+    *_DAMAGED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY_DBMOVED,
+    sqlite3.SQLITE_IOERR_READ,
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+)
+"""Those after which it has to be opened anew."""
 
 
 class _BytesDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
@@ -90,7 +107,7 @@ class Store:
     """Scores by 32-byte key, in `data_dir`, in at most `size_limit` bytes.
 
     Scores older than `ttl` seconds are misses (None: never). Where room runs out, those stored
-    longest ago go first. `clock` gives Unix time in seconds.
+    longest ago go first. `clock` gives Unix time in seconds. `condition` tells what fails.
     """
 
     def __init__(
@@ -101,92 +118,154 @@ class Store:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.folder = data_dir / _FOLDER
+        self._database = self.folder / diskcache.core.DBNAME
+        self._inode = 0
+        self.condition = Condition("cache")
         self._size_limit = size_limit
         self._ttl = ttl
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._cache: Any = None
-        self._resting_until = -math.inf
+        """diskcache's, while it is open."""
+        self._no_opening_until = -math.inf
+        self._no_writing_until = -math.inf
 
     async def open(self) -> None:
-        """Open the folder, making it where it is not there. Raises ConfigError where it cannot be.
+        """Open the store, making its folder where it is not there.
 
-        Only this user may enter the folder (mode 0700).
+        Only this user may enter the folder (mode 0700). Raises ConfigError where it cannot be made.
+        Where the database in it cannot be opened, that is tried again later.
         """
         try:
-            self._cache = await self._in_thread(self._open)
-        except (*_FAILURES, AttributeError, TypeError, ValueError) as error:
-            # The last three: diskcache met a database that it did not write.
+            await self._in_thread(self._make_folder)
+        except OSError as error:
             self._thread.shutdown(wait=False)
-            fix = "give another folder, or delete this one: what is lost are stored scores"
-            if "locked" in str(error):
-                fix = "another process holds it locked; find that one, or give another folder"
             raise ConfigError(
-                f"data_dir: the store in {self.folder} cannot be opened "
-                f"({type(error).__name__}: {error}); {fix}"
+                f"data_dir: {self.folder} cannot be used ({type(error).__name__}: {error}); "
+                "give another folder"
             ) from None
+        await self._reopened()
+
+    async def close(self) -> None:
+        """Finish what was asked before, and close."""
+        await self._in_thread(self._disconnect)
+        self._thread.shutdown(wait=True)
+
+    async def count(self) -> int:
+        """Give the number of stored scores; 0 where the store cannot say."""
+        return await self._guarded("count", len, 0)
+
+    async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Score]:
+        """Give the scores that are stored under `keys`, without those that are not."""
+        return await self._guarded("read", partial(self._read, keys), {})
+
+    async def write(self, scores: Mapping[bytes, Score]) -> None:
+        """Store `scores`; when this returns they are committed, and survive the process's death.
+
+        After a failure nothing is stored for a second.
+        """
+        now = asyncio.get_running_loop().time
+        if now() < self._no_writing_until:
+            return
+        entries = [(key, seal(key, score)) for key, score in scores.items()]
+        for start in range(0, len(entries), _TRANSACTION):
+            part = entries[start : start + _TRANSACTION]
+            if not await self._guarded("write", partial(self._write, part), otherwise=False):
+                self._no_writing_until = now() + _REST
+                return
+
+    def _read(self, keys: Sequence[bytes], cache: Any) -> Mapping[bytes, Score]:
+        oldest = 0 if self._ttl is None else self._clock() - self._ttl
+        found: dict[bytes, Score] = {}
+        for key in keys:
+            if (data := cache.get(key)) is None or (score := unseal(key, data)) is None:
+                continue
+            if score.scored_at >= oldest:
+                found[key] = score
+        return found
+
+    def _write(self, entries: Iterable[tuple[bytes, bytes]], cache: Any) -> bool:
+        # SQLite would go on with a deleted file, and all would be lost in the end.
+        if self._database.stat().st_ino != self._inode:
+            raise FileNotFoundError("another database is in its place")
+        with cache.transact():
+            for key, data in entries:
+                cache.set(key, data)
+        return True
+
+    async def _guarded(self, doing: str, work: Callable[[Any], T], otherwise: T) -> T:
+        """Give what `work` gives for the open cache, or `otherwise` where that fails."""
+        if self._cache is None and not await self._reopened():
+            return otherwise
+        try:
+            result = await self._in_thread(partial(self._with_cache, work, otherwise))
+        except _FAILURES as error:
+            self.condition.fails(doing, _words(error))
+            if isinstance(error, FileNotFoundError) or _code(error) in _GONE:
+                await self._in_thread(self._disconnect)
+            return otherwise
+        self.condition.works(doing)
+        return result
+
+    def _with_cache(self, work: Callable[[Any], T], otherwise: T) -> T:
+        return otherwise if self._cache is None else work(self._cache)
+
+    async def _reopened(self) -> bool:
+        """Open the database, where that was not tried just now. Gives whether it is open."""
+        now = asyncio.get_running_loop().time()
+        if now < self._no_opening_until:
+            return False
+        self._no_opening_until = now + _REST
+        try:
+            await self._in_thread(self._connect)
+        except (*_FAILURES, *_ALIEN) as error:
+            self.condition.fails("open", _words(error))
+            return False
+        self.condition.works("open")
+        self._no_opening_until = -math.inf
+        return True
+
+    def _connect(self) -> None:
+        try:
+            self._cache = self._open()
+        except (sqlite3.Error, *_ALIEN) as error:
+            if isinstance(error, sqlite3.Error) and _code(error) not in _DAMAGED:
+                raise
+            kept = self._put_aside()
+            _log.warning("cache is damaged: a new one is begun", error=_words(error), kept=kept)
+            self._cache = self._open()
+        self._inode = self._database.stat().st_ino
+
+    def _disconnect(self) -> None:
+        cache, self._cache = self._cache, None
+        if cache is not None:
+            cache.close()
+
+    def _make_folder(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if stat.S_IMODE(self.folder.stat().st_mode) != 0o700:
+            self.folder.chmod(0o700)
 
     def _open(self) -> Any:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
-        _clear_settings(self.folder / diskcache.core.DBNAME)
+        self._make_folder()
+        _clear_settings(self._database)
         settings = diskcache.DEFAULT_SETTINGS | {
             "size_limit": self._size_limit - _LOG_ROOM,
             "sqlite_journal_size_limit": _LOG_ROOM // 2,
         }
         return diskcache.Cache(str(self.folder), timeout=_LOCK_WAIT, disk=_BytesDisk, **settings)
 
-    async def close(self) -> None:
-        """Finish what was asked before, and close."""
-        if self._cache is not None:
-            await self._in_thread(self._cache.close)
-        self._thread.shutdown(wait=True)
-
-    async def count(self) -> int:
-        """Give the number of stored scores; 0 where the store cannot say."""
-        return await self._guarded("count", lambda: len(self._cache), 0)
-
-    async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Score]:
-        """Give the scores that are stored under `keys`, without those that are not."""
-        return await self._guarded("read", lambda: self._read(keys), {})
-
-    async def write(self, scores: Mapping[bytes, Score]) -> None:
-        """Store `scores`; when this returns they are committed, and survive the process's death.
-
-        After a failure, which is logged, nothing is stored for a second.
-        """
-        if asyncio.get_running_loop().time() < self._resting_until:
-            return
-        entries = [(key, seal(key, score)) for key, score in scores.items()]
-        for start in range(0, len(entries), _TRANSACTION):
-            part = entries[start : start + _TRANSACTION]
-            if not await self._guarded("write", partial(self._write, part), otherwise=False):
-                self._resting_until = asyncio.get_running_loop().time() + _REST
-                return
-
-    def _read(self, keys: Sequence[bytes]) -> Mapping[bytes, Score]:
-        get = self._cache.get
-        oldest = 0 if self._ttl is None else self._clock() - self._ttl
-        found: dict[bytes, Score] = {}
-        for key in keys:
-            if (data := get(key)) is None or (score := unseal(key, data)) is None:
-                continue
-            if score.scored_at >= oldest:
-                found[key] = score
-        return found
-
-    def _write(self, entries: Iterable[tuple[bytes, bytes]]) -> bool:
-        with self._cache.transact():
-            for key, data in entries:
-                self._cache.set(key, data)
-        return True
-
-    async def _guarded(self, what: str, work: Callable[[], T], otherwise: T) -> T:
-        try:
-            return await self._in_thread(work)
-        except _FAILURES as error:
-            _log.warning("store failed", doing=what, error=f"{type(error).__name__}: {error}")
-            return otherwise
+    def _put_aside(self) -> str:
+        """Rename the database, for whoever may mend it. One that was put aside before is lost."""
+        name = self._database.name
+        for part in ("", "-wal", "-shm"):
+            old = self.folder / f"{name}{part}"
+            new = self.folder / f"damaged-{name}{part}"
+            if old.exists():
+                old.replace(new)
+            else:
+                new.unlink(missing_ok=True)
+        return str(self.folder / f"damaged-{name}")
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -199,7 +278,7 @@ def _clear_settings(database: Path) -> None:
     """
     if not database.exists():
         return
-    with closing(sqlite3.connect(database, timeout=_OPEN_WAIT, isolation_level=None)) as db:
+    with closing(sqlite3.connect(database, timeout=_LOCK_WAIT, isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")
         if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'Settings'").fetchone():
             db.execute(
@@ -207,3 +286,20 @@ def _clear_settings(database: Path) -> None:
                 "OR typeof(value) != 'integer'"
             )
         db.execute("COMMIT")
+
+
+def _cause(error: Exception) -> Exception:
+    """Give what went wrong: diskcache calls whatever SQLite says to a transaction a time-out."""
+    hidden = error.__context__
+    if isinstance(error, diskcache.Timeout) and isinstance(hidden, sqlite3.Error):
+        return hidden
+    return error
+
+
+def _code(error: Exception) -> int | None:
+    return getattr(_cause(error), "sqlite_errorcode", None)
+
+
+def _words(error: Exception) -> str:
+    cause = _cause(error)
+    return f"{type(cause).__name__}: {cause}"
