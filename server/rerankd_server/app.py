@@ -21,10 +21,12 @@ from rerankd_server.api.health import Health
 from rerankd_server.api.service import RerankService
 from rerankd_server.api.validation import Limits
 from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import Store
 from rerankd_server.config import LEXICAL, Settings
 from rerankd_server.errors import ConfigError
 from rerankd_server.reranker import Model, Reranker
+from rerankd_server.scoring.dispatcher import Allowance
 from rerankd_server.scoring.lexical import LexicalScorer, load_frequencies
 from rerankd_server.scoring.llm import LLMScorer
 from rerankd_server.scoring.provider import OPENAI, Endpoint, Provider
@@ -151,10 +153,14 @@ def _build_models(settings: Settings, parts: _Parts) -> list[Model]:
             api_key=settings.api_key.get_secret_value() if settings.api_key else None,
             timeout=settings.timeout,
             attempts=settings.attempts,
-            longest_wait=settings.longest_wait,
-            concurrency=settings.concurrency,
         )
-        parts.provider = Provider(endpoint)
+        allowance = Allowance(
+            concurrency=settings.concurrency,
+            requests_per_minute=settings.requests_per_minute,
+            tokens_per_minute=settings.tokens_per_minute,
+            longest_wait=settings.longest_wait,
+        )
+        parts.provider = Provider(endpoint, allowance)
         scorer = LLMScorer(
             parts.provider,
             settings.provider_name or (settings.base_url or OPENAI).rstrip("/"),
@@ -162,9 +168,10 @@ def _build_models(settings: Settings, parts: _Parts) -> list[Model]:
             workers=settings.concurrency,
         )
         description = f"{settings.default_model}, asked about each document alone"
-        models.append(Model(settings.default_model, description, _cached(scorer, settings, parts)))
+        cached = _cached(scorer, settings, parts, Room(settings.max_queue))
+        models.append(Model(settings.default_model, description, cached))
     try:
-        lexical = _cached(LexicalScorer(), settings, parts)
+        lexical = _cached(LexicalScorer(), settings, parts, Room())
     except ConfigError:
         if models:
             return models
@@ -176,8 +183,8 @@ def _build_models(settings: Settings, parts: _Parts) -> list[Model]:
     return models
 
 
-def _cached(scorer: Scorer, settings: Settings, parts: _Parts) -> Scorer:
-    cache = Cached(scorer, parts.store)
+def _cached(scorer: Scorer, settings: Settings, parts: _Parts, room: Room) -> Scorer:
+    cache = Cached(scorer, parts.store, room)
     parts.caches.append(cache)
     return Truncated(cache, settings.max_document_chars)
 

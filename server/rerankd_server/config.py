@@ -79,9 +79,20 @@ class Settings(BaseModel):
         description="most calls for one pair, beside those that teach what its model takes",
     )
     longest_wait: float = Field(
-        30.0, ge=0, le=3600, description="seconds: a longer Retry-After is handed to the caller"
+        60.0, ge=0, le=3600, description="seconds: a longer Retry-After is handed to the caller"
     )
-    concurrency: int = Field(32, ge=1, le=10_000, description="most calls in flight")
+    concurrency: int = Field(
+        32, ge=1, le=10_000, description="most calls to the provider in flight"
+    )
+    requests_per_minute: float | None = Field(
+        None, gt=0, description="most calls to the provider in any minute (default: what it says)"
+    )
+    tokens_per_minute: float | None = Field(
+        None, gt=0, description="most tokens in any minute, about (default: what it says)"
+    )
+    max_queue: int = Field(
+        20_000, ge=1, description="most pairs that wait to be sent; above that, calls are refused"
+    )
 
     cache_size: ByteSize = Field(
         ByteSize(2 << 30),

@@ -13,6 +13,7 @@ RerankdError
     ├── QuotaSpentError       the account has no credit left
     ├── RateLimitedError      it asks for fewer calls
     ├── ProviderUnavailableError  it cannot be reached, or fails
+    ├── OverloadedError       it is not asked: too many pairs wait for it already
     └── DefectError           we failed on one document; its log line says where
 
 `api/status.py` holds the one table from these to gRPC statuses. Messages never hold a key, a query,
@@ -130,6 +131,17 @@ class ProviderUnavailableError(ProviderError):
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
+        self.retry_after = retry_after
+
+
+class OverloadedError(ProviderError):
+    """The provider is not asked, because `waiting` pairs wait for it already."""
+
+    def __init__(self, waiting: int, retry_after: float) -> None:
+        super().__init__(
+            f"{waiting:,} pairs wait for the model's provider already; call again later, or raise "
+            "`max_queue` on the server"
+        )
         self.retry_after = retry_after
 
 

@@ -9,7 +9,13 @@ from typing import NamedTuple
 
 import structlog
 
-from rerankd_server.errors import IncompleteError, OutOfTimeError, UnknownModelError, Violation
+from rerankd_server.errors import (
+    IncompleteError,
+    OutOfTimeError,
+    ProviderError,
+    UnknownModelError,
+    Violation,
+)
 from rerankd_server.scoring.scorer import (
     Ask,
     CacheMode,
@@ -178,16 +184,20 @@ class _Board:
         self._scores: list[float | None] = [None] * count
         self._sources: list[Source | None] = [None] * count
         self._unscored: dict[int, Unscored] = {}
+        self._error: ProviderError | None = None
+        """The first of those that left documents without a score."""
         self._usage = Usage()
         self.news = asyncio.Event()
         """Set with every outcome, and at the end."""
 
     async def follow(self, progress: AsyncGenerator[Progress]) -> None:
-        """Take in outcomes until the last one."""
+        """Take in outcomes until the last one, or the one that makes the request fail."""
         try:
             async for step in progress:
                 self.note(step)
                 self.news.set()
+                if self._request.require_complete and self._error is not None:
+                    return
         finally:
             self.news.set()
 
@@ -197,6 +207,8 @@ class _Board:
             self._scores[index] = score.value
             self._sources[index] = progress.source
         self._unscored.update(progress.unscored)
+        for unscored in progress.unscored.values():
+            self._error = self._error or unscored.error
         self._usage += progress.usage
 
     def ranking(self, *, is_final: bool) -> Ranking:
@@ -230,18 +242,17 @@ class _Board:
         """Raise what makes the request fail, now that no more outcomes are waited for."""
         pending = self._scores.count(None) - len(self._unscored)
         unscored = sorted(self._unscored.items())
-        error = next((u.error for _, u in unscored if u.error is not None), None)
         if self._request.require_complete:
-            if error is not None:
-                raise error
+            if self._error is not None:
+                raise self._error
             if pending:
                 raise OutOfTimeError(pending)
             if unscored:
                 raise IncompleteError(
                     [Violation(f"documents[{i}]", _WHY[u.reason]) for i, u in unscored]
                 )
-        if error is not None and len(unscored) == len(self._scores):
-            raise error
+        if self._error is not None and len(unscored) == len(self._scores):
+            raise self._error
 
     def _reason(self, index: int) -> Reason | None:
         if self._scores[index] is not None:

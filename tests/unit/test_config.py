@@ -36,7 +36,7 @@ def test_flags_beat_environment_beats_file_beats_defaults(tmp_path: Path) -> Non
         {"concurrency": "3"}, {"RERANKD_CONCURRENCY": "2", "RERANKD_ATTEMPTS": "2"}, file
     )
     assert (settings.concurrency, settings.attempts, settings.timeout) == (3, 2, 1.5)
-    assert settings.longest_wait == 30.0
+    assert settings.longest_wait == 60.0
 
 
 def test_the_file_may_be_named_by_the_environment(tmp_path: Path) -> None:

@@ -20,26 +20,22 @@ from rerankd_server.errors import (
     RequestRejectedError,
 )
 from rerankd_server.scoring.answers import Reply
+from rerankd_server.scoring.dispatcher import Allowance, Line
 from rerankd_server.scoring.parameters import Learnt, Parameters
 from rerankd_server.scoring.provider import Endpoint, Errand, Provider
+from support.clock import FastClock
 from support.provider import Call, FakeProvider, Gate, completion, fails, failure
-
-
-class Pauses(list[float]):
-    """Stands in for `asyncio.sleep`, and notes how long it was asked to take."""
-
-    async def __call__(self, seconds: float) -> None:
-        self.append(seconds)
 
 
 @asynccontextmanager
 async def client(
-    fake: FakeProvider, pauses: Pauses | None = None, **endpoint: object
+    fake: FakeProvider, clock: FastClock | None = None, concurrency: int = 32, **endpoint: object
 ) -> AsyncGenerator[Provider]:
     settings = {"base_url": fake.base_url, "api_key": "sk-test", "timeout": 5.0} | endpoint
     provider = Provider(
         Endpoint(**settings),  # type: ignore[arg-type]
-        sleep=pauses if pauses is not None else Pauses(),
+        Allowance(concurrency=concurrency, longest_wait=30.0),
+        clock or FastClock(),
     )
     try:
         yield provider
@@ -48,7 +44,7 @@ async def client(
 
 
 def errand(wanted: Callable[[], bool] = lambda: True) -> Errand:
-    return Errand("system", "user", wanted)
+    return Errand("system", "user", wanted, Line())
 
 
 async def ask(provider: Provider, learnt: Learnt | None = None) -> Reply | None:
@@ -176,13 +172,13 @@ async def test_nonsense_for_a_log_probability_is_no_probability_above_1(
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 504, 529])
 async def test_passing_failures_are_tried_again(provider: FakeProvider, status: int) -> None:
     provider.answer = Script(failing(status), failing(status), seven)
-    pauses = Pauses()
-    async with client(provider, pauses) as asked:
+    clock = FastClock()
+    async with client(provider, clock) as asked:
         reply = await ask(asked)
     assert reply is not None
     assert len(provider.calls) == 3
-    assert 0.5 <= pauses[0] <= 1.0
-    assert 1.0 <= pauses[1] <= 1.5
+    assert 0.5 <= clock.pauses[0] <= 1.0
+    assert 1.0 <= clock.pauses[1] <= 1.5
 
 
 @pytest.mark.parametrize(
@@ -242,10 +238,10 @@ async def test_retry_after_is_honoured(
     provider: FakeProvider, headers: dict[str, str], seconds: float
 ) -> None:
     provider.answer = Script(failing(429, headers=headers), seven)
-    pauses = Pauses()
-    async with client(provider, pauses) as asked:
+    clock = FastClock()
+    async with client(provider, clock) as asked:
         await ask(asked)
-    assert pauses == [seconds]
+    assert sum(clock.pauses) == seconds
 
 
 async def test_retry_after_as_a_date(
@@ -254,10 +250,10 @@ async def test_retry_after_as_a_date(
     now = time.time()
     date = format_datetime(datetime.fromtimestamp(int(now) + 20, UTC), usegmt=True)
     provider.answer = Script(failing(503, headers={"Retry-After": date}), seven)
-    pauses = Pauses()
-    async with client(provider, pauses) as asked:
+    clock = FastClock()
+    async with client(provider, clock) as asked:
         await ask(asked)
-    assert 0 < pauses[0] <= 20
+    assert 0 < clock.pauses[0] <= 20
 
 
 @pytest.mark.parametrize("nonsense", ["soon", "-5", "nan", "1e999", "Mon, 99 Foo 2026"])
@@ -265,20 +261,20 @@ async def test_a_retry_after_that_cannot_be_read_is_passed_over(
     provider: FakeProvider, nonsense: str
 ) -> None:
     provider.answer = Script(failing(429, headers={"Retry-After": nonsense}), seven)
-    pauses = Pauses()
-    async with client(provider, pauses) as asked:
+    clock = FastClock()
+    async with client(provider, clock) as asked:
         await ask(asked)
-    assert 0.5 <= pauses[0] <= 1.0
+    assert 0.5 <= clock.pauses[0] <= 1.0
 
 
 async def test_a_long_retry_after_is_handed_to_the_caller(provider: FakeProvider) -> None:
     provider.answer = Script(failing(429, headers={"Retry-After": "31"}))
-    pauses = Pauses()
-    async with client(provider, pauses, longest_wait=30.0) as asked:
+    clock = FastClock()
+    async with client(provider, clock) as asked:
         error = await refusal(asked)
     assert isinstance(error, RateLimitedError)
     assert error.retry_after == 31.0
-    assert pauses == []
+    assert clock.pauses == []
     assert len(provider.calls) == 1
 
 
@@ -452,7 +448,7 @@ async def test_what_is_given_up_is_logged(provider: FakeProvider) -> None:
 async def test_an_endless_retry_after_is_cut(provider: FakeProvider) -> None:
     provider.answer = Script(failing(429, headers={"Retry-After": "9" * 30}))
     async with client(provider) as asked:
-        assert (await refusal(asked)).retry_after == 86_400.0
+        assert (await refusal(asked)).retry_after == 600.0
 
 
 async def test_an_error_that_quotes_a_document_teaches_nothing(provider: FakeProvider) -> None:

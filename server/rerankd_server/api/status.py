@@ -33,6 +33,7 @@ _TABLE: dict[type[errors.RerankdError], tuple[grpc.StatusCode, str]] = {
     errors.RequestRejectedError: (_CODES.FAILED_PRECONDITION, "REQUEST_REJECTED"),
     errors.QuotaSpentError: (_CODES.RESOURCE_EXHAUSTED, "QUOTA_SPENT"),
     errors.RateLimitedError: (_CODES.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
+    errors.OverloadedError: (_CODES.RESOURCE_EXHAUSTED, "OVERLOADED"),
     errors.ProviderUnavailableError: (_CODES.UNAVAILABLE, "PROVIDER_UNAVAILABLE"),
     errors.ShuttingDownError: (_CODES.UNAVAILABLE, "SHUTTING_DOWN"),
 }

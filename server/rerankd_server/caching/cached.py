@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 from rerankd_server.caching.flights import Flights
 from rerankd_server.caching.key import pair_key, query_key
+from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import Store
 from rerankd_server.scoring.scorer import (
     Ask,
@@ -21,12 +22,12 @@ from rerankd_server.scoring.scorer import (
 
 
 class Cached:
-    """Answers from `store`, and asks `scorer` for the rest."""
+    """Answers from `store`, and asks `scorer` for the rest; `room` is where pairs wait for it."""
 
-    def __init__(self, scorer: Scorer, store: Store) -> None:
+    def __init__(self, scorer: Scorer, store: Store, room: Room | None = None) -> None:
         self._scorer = scorer
         self._store = store
-        self._flights = Flights(scorer, store)
+        self._flights = Flights(scorer, store, room or Room())
 
     @property
     def identity(self) -> Identity:

@@ -9,6 +9,7 @@ from rerankd_server.errors import DefectError, ProviderError
 from rerankd_server.logs import log_defect
 from rerankd_server.scoring import prompt
 from rerankd_server.scoring.answers import read_answer
+from rerankd_server.scoring.dispatcher import Line
 from rerankd_server.scoring.parameters import Learnt, Parameters
 from rerankd_server.scoring.provider import Errand, Provider
 from rerankd_server.scoring.scorer import (
@@ -76,17 +77,17 @@ class LLMScorer:
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         """Score each candidate by a call of its own; see `Scorer.score`.
 
-        Once the provider refuses the key, is out of credit, does not know the model, or has failed
-        as many documents in a row as go out together, what is not sent yet is not sent.
+        Once the provider does not know the model, what is not sent yet is not sent.
         """
         done: asyncio.Queue[_Judged | None] = asyncio.Queue()
         queue = iter(enumerate(candidates))
-        hope = _Hope(self._workers)
+        hope = _Hope()
+        line = Line()
 
         async def work() -> None:
             for position, candidate in queue:
                 try:
-                    judged = await self._judge(ask, position, candidate, hope)
+                    judged = await self._judge(ask, position, candidate, line, hope)
                 except Exception as error:  # noqa: BLE001  # one document's defect is its own
                     log_defect(error)
                     judged = _failed(position, DefectError(), calls=0)
@@ -107,21 +108,22 @@ class LLMScorer:
             await asyncio.gather(*workers, return_exceptions=True)
 
     async def _judge(
-        self, ask: Ask, position: int, candidate: Candidate, hope: "_Hope"
+        self, ask: Ask, position: int, candidate: Candidate, line: Line, hope: "_Hope"
     ) -> _Judged | None:
         errand = Errand(
             system=prompt.SYSTEM,
             user=prompt.user_message(ask.query, ask.instruction, candidate.text),
             wanted=lambda: hope.lost is None and candidate.wanted(),
+            line=line,
         )
         try:
             reply = await self._provider.complete(self._model, errand, self._learnt)
         except ProviderError as error:
-            hope.failed(error)
+            if error.stops_everything:
+                hope.lost = hope.lost or error
             return _failed(position, error, errand.calls)
         if reply is None:
             return None if hope.lost is None else _failed(position, hope.lost, errand.calls)
-        hope.answered()
         answer = read_answer(reply)
         usage = Usage(
             scored_pairs=int(answer is not None),
@@ -164,21 +166,9 @@ def _progress(judged: Sequence[_Judged | None]) -> Progress:
     return Progress(scores, unscored, usage=usage)
 
 
+@dataclass(slots=True)
 class _Hope:
-    """Whether one call's further documents are worth sending."""
+    """Whether one request's further documents are worth sending."""
 
-    def __init__(self, patience: int) -> None:
-        self.lost: ProviderError | None = None
-        """What took the hope away."""
-        self._patience = patience
-        self._failures = 0
-
-    def answered(self) -> None:
-        self._failures = 0
-
-    def failed(self, error: ProviderError) -> None:
-        """Count a failure that came after every attempt."""
-        if error.retry_after is not None:
-            self._failures += 1
-        if error.stops_everything or self._failures >= self._patience:
-            self.lost = self.lost or error
+    lost: ProviderError | None = None
+    """What took the hope away."""

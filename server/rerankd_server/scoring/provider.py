@@ -9,13 +9,15 @@ import logging
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from rerankd_server.clock import Clock
+from rerankd_server.condition import Condition
 from rerankd_server.errors import (
     KeyRejectedError,
     ProviderError,
@@ -24,6 +26,7 @@ from rerankd_server.errors import (
 )
 from rerankd_server.scoring.answers import Reply
 from rerankd_server.scoring.completion import to_reply
+from rerankd_server.scoring.dispatcher import Allowance, Dispatcher, Line, Turn
 from rerankd_server.scoring.parameters import Learnt, Parameters, unwelcome
 from rerankd_server.scoring.retrying import PassingError, retrying
 
@@ -39,8 +42,10 @@ _NO_KEY = "none"
 """Sent where no key is set: local servers ask for none, and the SDK insists on one."""
 _DECLINED = ("content_filter", "content_policy_violation")
 """Codes of errors that are an answer: the provider will not let the model see this document."""
-_LONGEST_RETRY_AFTER = 86_400.0
-"""Seconds: a provider that asks for more is handed on as this."""
+_LONGEST_RETRY_AFTER = 600.0
+"""Seconds: a provider that asks for more is asked again after this."""
+_BYTES_A_TOKEN = 4
+"""About: English in today's vocabularies. The reply says how many it was."""
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 """What comes of reading a reply that is no chat completion."""
 _CODE = re.compile(r"[a-z_]{1,48}")
@@ -49,7 +54,7 @@ _CODE = re.compile(r"[a-z_]{1,48}")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a provider is and how much is asked of it."""
+    """Where a provider is and how it is asked."""
 
     base_url: str | None = None
     """None means OpenAI's own."""
@@ -58,10 +63,6 @@ class Endpoint:
     """Seconds for one attempt."""
     attempts: int = 3
     """Most calls for one prompt, the first included; at least 1."""
-    longest_wait: float = 30.0
-    """Seconds: a Retry-After above this is not waited for, but handed to the caller."""
-    concurrency: int = 32
-    """Most calls in flight."""
 
 
 @dataclass(slots=True)
@@ -72,25 +73,34 @@ class Errand:
     user: str
     wanted: Callable[[], bool]
     """Looked at right before each call; where it says False, none is sent any more."""
+    line: Line
+    """Where it waits for its turn."""
     calls: int = 0
     """Calls sent so far, the failed ones too."""
     parameters: Parameters | None = None
     """What is sent along, where this prompt saw some of it refused."""
 
+    @property
+    def tokens(self) -> float:
+        """About how many tokens its prompt has."""
+        return (len(self.system.encode()) + len(self.user.encode())) / _BYTES_A_TOKEN
+
 
 class Provider:
-    """One endpoint, shared by everything that asks it.
-
-    `sleep` is how it waits between attempts; tests give their own.
-    """
+    """One endpoint, shared by everything that asks it, within `allowance`."""
 
     def __init__(
-        self, endpoint: Endpoint, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self, endpoint: Endpoint, allowance: Allowance | None = None, clock: Clock | None = None
     ) -> None:
         self._endpoint = endpoint
-        self._sleep = sleep
-        self._slots = asyncio.Semaphore(endpoint.concurrency)
+        self._clock = clock or Clock()
+        self._dispatcher = Dispatcher(allowance or Allowance(), self._clock)
         self._loading: asyncio.Task[openai.AsyncOpenAI] | None = None
+
+    @property
+    def condition(self) -> Condition:
+        """Whether the provider is asked at all, or given up on for now."""
+        return self._dispatcher.condition
 
     def warm_up(self) -> None:
         """Begin to load the SDK, which takes most of a second, in a thread of its own."""
@@ -108,8 +118,7 @@ class Provider:
         Sends the parameters that `learnt` holds and teaches it what the model refuses. Raises
         ProviderError after the last attempt.
         """
-        endpoint = self._endpoint
-        async for attempt in retrying(endpoint.attempts, endpoint.longest_wait, self._sleep):
+        async for attempt in retrying(self._endpoint.attempts, self._clock.sleep):
             with attempt:
                 return await self._attempt(model, errand, learnt)
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -131,39 +140,61 @@ class Provider:
                 return reply
 
     async def _send(self, model: str, errand: Errand, sent: Parameters) -> Reply | None:
+        """Send one call when its turn comes, and tell the dispatcher what became of it."""
         self.warm_up()
         assert self._loading is not None
         client = await asyncio.shield(self._loading)
-        import openai  # noqa: PLC0415  # loaded by now
-
-        async with self._slots:
-            if not errand.wanted():
+        async with self._dispatcher.turn(errand.line, errand.wanted, errand.tokens) as turn:
+            if turn is None:
                 return None
             errand.calls += 1
             try:
-                # The SDK's own time-out starts anew with every byte.
-                async with asyncio.timeout(self._endpoint.timeout):
-                    completion = await client.chat.completions.create(
-                        model=model,
-                        messages=[
-                            {"role": "system", "content": errand.system},
-                            {"role": "user", "content": errand.user},
-                        ],
-                        **_arguments(sent),
-                    )
-                return to_reply(completion)
-            except openai.APIStatusError as error:
-                if _plain(error.code) in _DECLINED:
-                    return Reply(text="", finish="content_filter")
-                raise _translate_status(error) from None
-            except (openai.APIConnectionError, TimeoutError):
-                # The SDK's transport calls refused and broken connections time-outs as well.
-                what = (
-                    "gives no answer: it cannot be reached, breaks off, or takes more than "
-                    f"{self._endpoint.timeout:g} s"
+                reply = await self._call(client, model, errand, sent, turn)
+            except (PassingError, KeyRejectedError, QuotaSpentError) as error:
+                self._dispatcher.failed(turn, error)
+                raise
+            except (_UnwelcomeError, ProviderError):
+                self._dispatcher.answered(turn)  # it refuses this call alone
+                raise
+            self._dispatcher.answered(turn, reply.prompt_tokens + reply.completion_tokens)
+            return reply
+
+    async def _call(
+        self,
+        client: "openai.AsyncOpenAI",
+        model: str,
+        errand: Errand,
+        sent: Parameters,
+        turn: Turn,
+    ) -> Reply:
+        import openai  # noqa: PLC0415  # loaded by now
+
+        try:
+            # The SDK's own time-out starts anew with every byte.
+            async with asyncio.timeout(self._endpoint.timeout):
+                response = await client.chat.completions.with_raw_response.create(
+                    model=model,
+                    messages=[
+                        {"role": "system", "content": errand.system},
+                        {"role": "user", "content": errand.user},
+                    ],
+                    **_arguments(sent),
                 )
-            except (openai.APIError, *_UNREADABLE):
-                what = "sends replies that are not chat completions"
+            self._dispatcher.heard(turn, response.headers)
+            return to_reply(response.parse())
+        except openai.APIStatusError as error:
+            self._dispatcher.heard(turn, error.response.headers)
+            if _plain(error.code) in _DECLINED:
+                return Reply(text="", finish="content_filter")
+            raise _translate_status(error) from None
+        except (openai.APIConnectionError, TimeoutError):
+            # The SDK's transport calls refused and broken connections time-outs as well.
+            what = (
+                "gives no answer: it cannot be reached, breaks off, or takes more than "
+                f"{self._endpoint.timeout:g} s"
+            )
+        except (openai.APIError, *_UNREADABLE):
+            what = "sends replies that are not chat completions"
         raise PassingError(what, rate_limited=False)
 
 

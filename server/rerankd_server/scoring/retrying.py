@@ -1,10 +1,8 @@
 """Trying again: which failures may pass, how often to try, how long to wait.
 
-Exponential backoff with jitter, unless the provider says when to come back. A wait longer than we
-are willing to sit out is handed to the caller instead.
+Exponential backoff with jitter. What the provider asks all calls to wait for is the dispatcher's.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -23,6 +21,8 @@ _LONGEST_PAUSE = 8.0
 _NEXT_TRY = 1.0
 """Seconds after which a caller may try again, where the provider does not say."""
 
+_backoff = wait_exponential_jitter(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE)
+
 
 class PassingError(Exception):
     """Something that another attempt may not meet: a limit, an overload, a broken connection."""
@@ -32,58 +32,51 @@ class PassingError(Exception):
         self.rate_limited = rate_limited
         self.retry_after = retry_after
 
+    @property
+    def concerns_all(self) -> bool:
+        """Whether the provider asks all calls to wait, and not this one alone."""
+        return self.rate_limited or self.retry_after is not None
+
     def final(self, attempts: int) -> ProviderError:
         """Say the same to a caller, after the last attempt."""
         times = f"{attempts} attempts" if attempts > 1 else "1 attempt"
-        retry_after = _NEXT_TRY if self.retry_after is None else self.retry_after
+        return self.told(times, _NEXT_TRY if self.retry_after is None else self.retry_after)
+
+    def refusal(self, seconds: float) -> ProviderError:
+        """Say the same to a caller for whom nothing is sent, for another `seconds`."""
+        return self.told("no call is sent for now", max(seconds, _NEXT_TRY))
+
+    def told(self, how: str, retry_after: float) -> ProviderError:
+        """Give the error that a caller gets; `how` says how hard we tried."""
         if self.rate_limited:
             return RateLimitedError(
-                f"the model's provider asks for fewer calls ({self}, {times}); "
-                "call again later, or lower `concurrency`",
+                f"the model's provider asks for fewer calls ({self}; {how}); call again later, "
+                "or set `requests_per_minute` on the server to what the provider allows",
                 retry_after,
             )
         return ProviderUnavailableError(
-            f"the model's provider {self} ({times}); call again later, or check `base_url`",
+            f"the model's provider {self} ({how}); call again later, or check `base_url`",
             retry_after,
         )
 
 
-def retrying(
-    attempts: int,
-    longest_wait: float,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> AsyncRetrying:
+def retrying(attempts: int, sleep: Callable[[float], Awaitable[None]]) -> AsyncRetrying:
     """Give attempts to iterate over: at most `attempts`, as long as they end in PassingErrors.
 
-    Raises the last one's `final` error, at once where the provider asks to wait for longer than
-    `longest_wait` seconds.
+    Raises the last one's `final` error.
     """
     return AsyncRetrying(
         retry=retry_if_exception_type(PassingError),
         stop=stop_after_attempt(attempts),
-        wait=_Pauses(longest_wait),
+        wait=_pause,
         sleep=sleep,
         retry_error_callback=_raise_last,
     )
 
 
-class _Pauses:
-    """How long to wait before the next attempt: as told, or exponentially longer with jitter."""
-
-    def __init__(self, longest_wait: float) -> None:
-        self._backoff = wait_exponential_jitter(
-            multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE, jitter=_FIRST_PAUSE
-        )
-        self._longest_wait = longest_wait
-
-    def __call__(self, state: RetryCallState) -> float:
-        """Give the seconds to wait; raise where the provider asks for more than we wait for."""
-        error = _last_error(state)
-        if error.retry_after is None:
-            return self._backoff(state)
-        if error.retry_after > self._longest_wait:
-            raise error.final(state.attempt_number)
-        return error.retry_after
+def _pause(state: RetryCallState) -> float:
+    """Give the seconds to wait before the next attempt, beside what all calls wait for."""
+    return 0.0 if _last_error(state).concerns_all else _backoff(state)
 
 
 def _last_error(state: RetryCallState) -> PassingError:

@@ -1,0 +1,187 @@
+"""What one request asks the scorer for, and what becomes of it: flights, purchases and landings.
+
+A flight is one pair on its way; a purchase is all that one request asks the scorer for. A pair may
+stand in the queues of several purchases, and whichever comes to it first sends the call; the others
+pass it over. So nobody waits behind another's queue. When a pair lands its flight is forgotten, and
+everyone who waits is told: the score, or the failure.
+
+A flight belongs to nobody. Who leaves only stops waiting: what is sent is paid for, so it lands and
+is stored; what is not sent yet and nobody waits for any more is dropped. A purchase ends when it
+has nothing left to send or to land.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from rerankd_server.caching.room import Room
+from rerankd_server.errors import ShuttingDownError
+from rerankd_server.logs import log_defect
+from rerankd_server.scoring.scorer import NOTHING_USED, Score, Source, Unscored, Usage
+
+
+@dataclass(slots=True)
+class Landing:
+    """Pairs that landed together, as one of those who wait for them is told."""
+
+    source: Source
+    usage: Usage = NOTHING_USED
+    scores: dict[bytes, Score] = field(default_factory=dict)
+    unscored: dict[bytes, Unscored] = field(default_factory=dict)
+
+
+Waiter = asyncio.Queue[Landing | Exception]
+"""Where one request is told of landings, or of the failure that ends it."""
+
+
+class Flight:
+    """One pair on its way, registered in `in_flight`, with a place in `room` until it is sent."""
+
+    def __init__(self, key: bytes, in_flight: "dict[bytes, Flight]", room: Room) -> None:
+        self.waiting: set[Waiter] = set()
+        self.sender: Purchase | None = None
+        """Whose call it is; None where none is sent yet."""
+        self.over = False
+        """Whether it landed, or was dropped: it is of no more use."""
+        self._key = key
+        self._in_flight = in_flight
+        self._room = room
+        self._purchases: set[Purchase] = set()
+        """Those that may still send it, or have."""
+
+    def offer(self, purchase: "Purchase") -> None:
+        """Let `purchase` send it."""
+        self._purchases.add(purchase)
+
+    def send(self, purchase: "Purchase") -> None:
+        """Note that `purchase` sends the call, so no other does."""
+        if self.sender is None:
+            self.sender = purchase
+            self._room.leave()
+            for other in self._purchases - {purchase}:
+                self.leave(other)
+
+    def leave(self, purchase: "Purchase") -> None:
+        """Note that `purchase` has no more to do with it."""
+        if purchase in self._purchases:
+            self._purchases.discard(purchase)
+            purchase.be_rid_of_one()
+
+    def unawait(self, *waiters: Waiter) -> None:
+        """Note that these wait no more. Where nobody does, and no call is sent, it is dropped."""
+        self.waiting.difference_update(waiters)
+        if not self.waiting and self.sender is None and not self.over:
+            self.end()
+
+    def end(self) -> None:
+        """Be over. Later flights of the same pair are not touched."""
+        self.over = True
+        if self.sender is None:
+            self._room.leave()
+        if self._in_flight.get(self._key) is self:
+            del self._in_flight[self._key]
+        for purchase in list(self._purchases):
+            self.leave(purchase)
+
+
+class Purchase:
+    """What one request asks the scorer for: every flight it waits for that is not sent yet."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, flights: Mapping[bytes, Flight], owner: Waiter) -> None:
+        self._flights = flights
+        self._owner = owner
+        self.left = len(flights)
+        """Flights that it may still send, or has sent."""
+        for flight in flights.values():
+            flight.offer(self)
+
+    def claim(self, key: bytes) -> bool:
+        """Whether to send the pair's call: somebody waits for it, and it is not sent by another."""
+        flight = self._flights[key]
+        if not self._may_end(flight):
+            return False
+        if not flight.waiting:
+            flight.end()
+            return False
+        flight.send(self)
+        return True
+
+    def land(
+        self,
+        source: Source,
+        scores: Mapping[bytes, Score],
+        unscored: Mapping[bytes, Unscored] = MappingProxyType({}),
+        usage: Usage = NOTHING_USED,
+    ) -> None:
+        """Tell everyone who waits. The owner hears of `usage`; to the others it was shared."""
+        landings: dict[Waiter, Landing] = {}
+        for key in (*scores, *unscored):
+            for waiter in self._who_hears(key, found=key in scores):
+                landing = landings.setdefault(waiter, Landing(source))
+                if key in scores:
+                    landing.scores[key] = scores[key]
+                else:
+                    landing.unscored[key] = unscored[key]
+        for waiter, landing in landings.items():
+            if source is Source.CACHE:
+                landing.usage = Usage(cached_pairs=len(landing.scores))
+            elif waiter is self._owner:
+                landing.usage = usage
+            else:
+                landing.source = Source.SHARED
+                landing.usage = Usage(
+                    shared_pairs=len(landing.scores), unscored_pairs=len(landing.unscored)
+                )
+            waiter.put_nowait(landing)
+
+    def be_rid_of_one(self) -> None:
+        """Count a flight that it has no more to do with; end with the last."""
+        self.left -= 1
+        if self.left == 0 and self.task is not asyncio.current_task():
+            self.task.cancel()
+
+    def end(self) -> None:
+        """Nobody may be left waiting when the scorer has said all."""
+        if any(flight.waiting and self._may_end(flight) for flight in self._flights.values()):
+            self.crash(RuntimeError("a scorer passed over a candidate that was wanted"))
+
+    def dismiss(self) -> None:
+        """Tell all who wait that they wait in vain; what is sent goes on without them."""
+        waiters = set[Waiter]().union(*(flight.waiting for flight in self._flights.values()))
+        for waiter in waiters:
+            waiter.put_nowait(ShuttingDownError())
+        for flight in self._flights.values():
+            flight.unawait(*flight.waiting)
+
+    def crash(self, error: Exception) -> None:
+        """Tell the owner, and all who wait for what was sent, that `error` ended it."""
+        told = {waiter for key in self._flights for waiter in self._who_hears(key, found=False)}
+        for waiter in told:
+            waiter.put_nowait(error)
+        if not told and not isinstance(error, ShuttingDownError):
+            log_defect(error)
+
+    def _who_hears(self, key: bytes, *, found: bool) -> Iterable[Waiter]:
+        """Give who is to be told of the outcome of `key`, and end the flight where it ends it.
+
+        A score is everyone's, and so is the outcome of a call that was sent. A failure without a
+        call, as when the key was rejected meanwhile, is the owner's alone: others may do better.
+        """
+        flight = self._flights[key]
+        if not self._may_end(flight):
+            return ()
+        if found or flight.sender is self:
+            flight.end()
+            return flight.waiting
+        flight.leave(self)
+        if self._owner not in flight.waiting:
+            return ()
+        flight.unawait(self._owner)
+        return (self._owner,)
+
+    def _may_end(self, flight: Flight) -> bool:
+        """Whether the flight is still on its way, and its call is not another purchase's."""
+        return not flight.over and flight.sender in (None, self)

@@ -1,0 +1,206 @@
+"""Whose call is sent next, and when: everything that one provider is asked goes through here.
+
+Each request has a line, and the lines take turns, call by call: so one document waits for a call of
+each other request, and not for all of them. A turn comes when fewer calls are in flight than may
+be, when what the settings and the provider's headers allow is not used up, and when the provider is
+not to be left alone for a while.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from rerankd_server.clock import Clock, Handle
+from rerankd_server.condition import Condition
+from rerankd_server.errors import ProviderError
+from rerankd_server.scoring.backoff import Backoff
+from rerankd_server.scoring.pace import Quota, Window, read_limit
+from rerankd_server.scoring.retrying import PassingError
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much one provider is asked."""
+
+    concurrency: int = 32
+    """Most calls in flight."""
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    """Most sent in any minute; None leaves it to the provider."""
+    longest_wait: float = 60.0
+    """Seconds: for the end of a longer pause nobody waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Leave to send one call."""
+
+    at: float
+    era: int
+    """See `Backoff`."""
+    tokens: float
+    """How many it was thought to take."""
+    calls_sent: float
+    tokens_sent: float
+    """All that was sent until then, this call included."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """One call that waits for its turn."""
+
+    wanted: Callable[[], bool]
+    tokens: float
+    turn: asyncio.Future[Turn | None]
+
+
+class Line:
+    """The calls of one request that wait for their turn, first come first served."""
+
+    def __init__(self) -> None:
+        self.calls: deque[_Waiting] = deque()
+
+
+class Dispatcher:
+    """Gives turns to call one provider.
+
+    `condition` tells whether the provider is given up on.
+    """
+
+    def __init__(self, allowance: Allowance, clock: Clock) -> None:
+        self.condition = Condition("provider")
+        self._allowance = allowance
+        self._clock = clock
+        self._lines: deque[Line] = deque()
+        """Those where somebody waits, the next first."""
+        self._in_flight = 0
+        self._backoff = Backoff(allowance.concurrency)
+        self._call_quota = Quota()
+        self._token_quota = Quota()
+        self._call_window = Window(allowance.requests_per_minute)
+        self._token_window = Window(allowance.tokens_per_minute)
+        self._alarm: Handle | None = None
+
+    @asynccontextmanager
+    async def turn(
+        self, line: Line, wanted: Callable[[], bool], tokens: float
+    ) -> AsyncGenerator[Turn | None]:
+        """Wait in `line` for the turn to send a call of some `tokens`, and hold it in the body.
+
+        `wanted` is asked right before, and where it says False the turn is None. Raises
+        ProviderError where nothing is sent for now, and waiting is not worth it.
+        """
+        waiting = _Waiting(wanted, tokens, asyncio.get_running_loop().create_future())
+        if not line.calls:
+            self._lines.append(line)
+        line.calls.append(waiting)
+        self._give_turns()
+        try:
+            turn = await waiting.turn
+        except asyncio.CancelledError:
+            self._leave(line, waiting)
+            raise
+        try:
+            yield turn
+        finally:
+            if turn is not None:
+                self._end(turn)
+
+    def heard(self, turn: Turn, headers: Mapping[str, str]) -> None:
+        """Take in the headers of a reply, or of an error."""
+        if told := read_limit(headers, "requests"):
+            self._call_quota.told(told, turn.at, turn.calls_sent)
+        if told := read_limit(headers, "tokens"):
+            self._token_quota.told(told, turn.at, turn.tokens_sent)
+
+    def answered(self, turn: Turn, tokens: int = 0) -> None:
+        """Note that a call was answered, and took `tokens` (0 where that is not known)."""
+        if tokens:
+            self._token_window.take(self._clock.now(), tokens - turn.tokens)
+        self._backoff.answered(turn.era)
+        if not self._backoff.given_up:
+            self.condition.works("calls")
+
+    def failed(self, turn: Turn, error: PassingError | ProviderError) -> None:
+        """Note that a call failed. A ProviderError is one that every other call would meet too."""
+        now, era = self._clock.now(), self._backoff.era
+        self._backoff.failed(turn.era, error, now)
+        if self._backoff.given_up:
+            self.condition.fails("calls", str(error))
+        elif self._backoff.era != era:
+            _log.info("provider asks for a pause", seconds=round(self._backoff.wait(now), 3))
+
+    def _give_turns(self) -> None:
+        """Give as many turns as there may be now, and come back when there may be more."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        now = self._clock.now()
+        refusal = self._backoff.refusal(now, self._allowance.longest_wait)
+        while self._lines:
+            line = self._lines[0]
+            call = line.calls[0]
+            if refusal is None:
+                if self._in_flight >= self._allowance.concurrency or self._backoff.is_full:
+                    return
+                if wait := self._wait(now, call.tokens):
+                    self._alarm = self._clock.later(wait, self._give_turns)
+                    return
+            self._lines.popleft()
+            line.calls.popleft()
+            if line.calls:
+                self._lines.append(line)
+            if call.turn.done():
+                continue  # cancelled, and not gone yet
+            if refusal is not None:
+                call.turn.set_exception(refusal)
+            elif call.wanted():
+                call.turn.set_result(self._begin(now, call.tokens))
+            else:
+                call.turn.set_result(None)
+
+    def _wait(self, now: float, tokens: float) -> float:
+        """Give the seconds until a call of some `tokens` may be sent."""
+        return max(
+            self._backoff.wait(now),
+            self._call_quota.wait(now, 1),
+            self._token_quota.wait(now, tokens),
+            self._call_window.wait(now, 1),
+            self._token_window.wait(now, tokens),
+        )
+
+    def _begin(self, now: float, tokens: float) -> Turn:
+        self._in_flight += 1
+        self._call_quota.take(1)
+        self._token_quota.take(tokens)
+        self._call_window.take(now, 1)
+        self._token_window.take(now, tokens)
+        return Turn(
+            at=now,
+            era=self._backoff.sent(),
+            tokens=tokens,
+            calls_sent=self._call_quota.sent,
+            tokens_sent=self._token_quota.sent,
+        )
+
+    def _end(self, turn: Turn) -> None:
+        self._in_flight -= 1
+        self._backoff.ended(turn.era)
+        self._give_turns()
+
+    def _leave(self, line: Line, waiting: _Waiting) -> None:
+        """Take a call out of its line, or give back the turn that it just got."""
+        if waiting in line.calls:
+            line.calls.remove(waiting)
+            if not line.calls:
+                self._lines.remove(line)
+        elif not waiting.turn.cancelled() and waiting.turn.exception() is None:
+            turn = waiting.turn.result()
+            if turn is not None:
+                self._end(turn)
