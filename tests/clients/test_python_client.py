@@ -164,18 +164,32 @@ async def test_errors_are_our_own(client: Either, provider: FakeProvider) -> Non
     with pytest.raises(FailedPreconditionError) as incomplete:
         await client.rerank("q", ["a"], require_complete=True, cache_mode=cached)
     assert [each.field for each in incomplete.value.violations] == ["documents[0]"]
-    for status, code, kind, reason, retry_after in (
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "reason", "retry_after"),
+    [
         (401, None, FailedPreconditionError, "KEY_REJECTED", None),
         (429, "insufficient_quota", ResourceExhaustedError, "QUOTA_SPENT", None),
         (429, None, ResourceExhaustedError, "RATE_LIMITED", 1.0),
         (500, None, UnavailableError, "PROVIDER_UNAVAILABLE", 1.0),
-    ):
-        provider.answer = fails(status, code)
-        with pytest.raises(kind) as raised:
-            await client.rerank("q", ["a"])
-        assert (raised.value.reason, raised.value.retry_after) == (reason, retry_after)
-        with pytest.raises(kind):
-            await client.partial("q", ["a"])
+    ],
+)
+async def test_a_providers_errors_are_our_own(
+    client: Either,
+    provider: FakeProvider,
+    status: int,
+    code: str | None,
+    kind: type[RerankError],
+    reason: str,
+    retry_after: float | None,
+) -> None:
+    provider.answer = fails(status, code)
+    with pytest.raises(kind) as raised:
+        await client.rerank("q", ["a"])
+    assert (raised.value.reason, raised.value.retry_after) == (reason, retry_after)
+    with pytest.raises(kind):
+        await client.partial("q", ["a"])
 
 
 async def test_a_timeout_is_a_deadline(client: Either, provider: FakeProvider) -> None:
