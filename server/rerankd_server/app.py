@@ -7,6 +7,7 @@ running ones finish within the grace, what is bought is stored, store and provid
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ from rerankd_server.api.validation import Limits
 from rerankd_server.caching.cached import Cached
 from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import Store
+from rerankd_server.condition import Condition
 from rerankd_server.config import LEXICAL, Settings
 from rerankd_server.errors import ConfigError
 from rerankd_server.reranker import Model, Reranker
@@ -48,6 +50,12 @@ class _Parts:
     store: Store
     provider: Provider | None = None
     caches: list[Cached] = field(default_factory=list)
+
+    @property
+    def conditions(self) -> Sequence[Condition]:
+        """What may fail without failing the server."""
+        parts = [self.store.condition]
+        return parts if self.provider is None else [*parts, self.provider.condition]
 
 
 class App:
@@ -80,7 +88,9 @@ class App:
             raise
         self.address = _address(settings.listen, port)
         await self._server.start()
-        await self._health.serve(SERVICE)
+        self._health.report(SERVICE, works=True)
+        for condition in self._parts.conditions:
+            condition.watch(self._report)
         if not _is_local(self.address):
             _log.warning(
                 "other machines can reach this server, and calls are neither encrypted nor checked",
@@ -136,6 +146,9 @@ class App:
     def hurry(self) -> None:
         """End the grace of a `stop` that is under way or to come."""
         self._hurry.set()
+
+    def _report(self, part: str, works: bool) -> None:
+        self._health.report(f"rerankd.{part}", works)
 
     async def _until_done(self, work: asyncio.Future[Any], seconds: float) -> None:
         """Wait for `work`, but not for longer than `seconds`, and not when in a hurry."""

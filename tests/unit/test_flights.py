@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
-from rerankd_server.errors import ProviderUnavailableError
+from rerankd_server.errors import OverloadedError, ProviderUnavailableError
 from rerankd_server.scoring.scorer import (
     Ask,
     CacheMode,
@@ -28,6 +29,7 @@ from rerankd_server.scoring.scorer import (
 )
 
 ASK = Ask("q")
+PLACES = 200
 DOWN = Unscored(Reason.FAILED, ProviderUnavailableError("down", 1.0))
 
 
@@ -100,6 +102,7 @@ class Parts:
     scorer: GatedScorer
     cached: Cached
     store: Store
+    room: Room
 
     def call(self, *texts: str, mode: CacheMode = CacheMode.READ_WRITE) -> "Call":
         return Call(self.cached, texts, Ask("q", cache_mode=mode))
@@ -109,6 +112,7 @@ class Parts:
         await self.cached.drain()
         assert not self.cached._flights._in_flight
         assert not self.cached._flights._purchases
+        assert self.room.taken == 0
 
 
 class Call:
@@ -145,8 +149,8 @@ class Call:
 async def parts(tmp_path: Path) -> AsyncGenerator[Parts]:
     store = Store(tmp_path, SMALLEST_LIMIT)
     await store.open()
-    scorer = GatedScorer()
-    yield Parts(scorer, Cached(scorer, store), store)
+    scorer, room = GatedScorer(), Room(PLACES)
+    yield Parts(scorer, Cached(scorer, store, room), store, room)
     await store.close()
 
 
@@ -353,6 +357,92 @@ async def test_who_wants_a_new_score_does_not_share(parts: Parts, mode: CacheMod
     await parts.rest()
 
 
+async def test_what_nobody_waits_for_any_more_leaves_at_once(parts: Parts) -> None:
+    parts.scorer.limit = 1
+    call = parts.call("sent", "b", "c")
+    await parts.scorer.until_sent(1)
+    assert parts.room.taken == 2
+    other = parts.call("d", "c")  # each request has one slot
+    await parts.scorer.until_sent(2)
+    assert parts.room.taken == 2
+    await call.leave()
+    assert parts.room.taken == 1
+    await other.leave()
+    assert parts.room.taken == 0
+    parts.scorer.answer("sent", "d")
+    await parts.rest()
+    assert parts.scorer.sent == ["sent", "d"]
+
+
+async def test_a_thousand_who_come_and_go_leave_nothing_behind(parts: Parts) -> None:
+    parts.scorer.limit = 1
+    keeps = parts.call("sent")
+    await parts.scorer.until_sent(1)
+    for n in range(1000):
+        call = parts.call("sent", *(f"{n} {m}" for m in range(20)))
+        if n % 2:
+            await parts.scorer.until_sent(len(parts.scorer.sent) + 1)
+        await call.leave()
+        parts.scorer.answer(*parts.scorer.sent[1:])
+    await settle()
+    assert parts.room.taken == 0
+    parts.scorer.answer("sent")
+    await keeps.result()
+    await parts.rest()
+
+
+async def test_a_purchase_ends_when_others_have_sent_all_of_it(parts: Parts) -> None:
+    leader = parts.call("a", "b")
+    followers = [parts.call("b", "a") for _ in range(5)]
+    await parts.scorer.until_sent(2)
+    await joined(parts, 6)
+    await settle()
+    assert len(parts.cached._flights._purchases) == 1
+    parts.scorer.answer("a", "b")
+    for call in [leader, *followers]:
+        await call.result()
+    await parts.rest()
+
+
+async def test_without_room_what_is_new_is_refused_and_nothing_else(parts: Parts) -> None:
+    parts.scorer.answer("stored")
+    await parts.call("stored").result()
+    parts.scorer.limit = 1
+    full = parts.call("sent", *(str(n) for n in range(PLACES)))
+    await parts.scorer.until_sent(2)
+    assert parts.room.taken == PLACES
+    late = parts.call("new", "stored", "sent", "0", "newer")
+    while len(late.found) < 3:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    assert late.found.keys() == {0, 1, 4}
+    for position in (0, 4):
+        refused = late.found[position]
+        assert isinstance(refused, Unscored)
+        assert isinstance(refused.error, OverloadedError)
+        assert "200 pairs wait" in str(refused.error)
+        assert refused.error.retry_after is not None
+    parts.scorer.answer("sent", *(str(n) for n in range(PLACES)))
+    await late.result()
+    assert late.usage.unscored_pairs == 2
+    assert late.usage.cached_pairs == 1
+    await full.result()
+    assert await parts.call("stored", "sent").result() == {0: Score(0.5), 1: Score(0.5)}
+    await parts.rest()
+
+
+async def test_who_asks_for_what_is_queued_needs_no_room(parts: Parts) -> None:
+    parts.scorer.limit = 1
+    texts = [str(n) for n in range(PLACES)]
+    calls = [parts.call(*texts) for _ in range(10)]
+    await joined(parts, 10)
+    assert parts.room.taken <= PLACES
+    parts.scorer.answer(*texts)
+    for call in calls:
+        await call.result()
+    assert sorted(parts.scorer.sent) == sorted(texts)
+    await parts.rest()
+
+
 texts = st.sampled_from("abcdef")
 steps = st.lists(
     st.one_of(
@@ -368,20 +458,21 @@ steps = st.lists(
 
 
 @settings(max_examples=100, deadline=None)
-@given(steps, st.integers(1, 3))
+@given(steps, st.integers(1, 3), st.integers(1, 6))
 def test_after_any_schedule_all_is_at_rest_and_right(
     tmp_path_factory: pytest.TempPathFactory,
     schedule: list[tuple[str, list[str] | int | str]],
     limit: int,
+    places: int,
 ) -> None:
-    asyncio.run(run_schedule(tmp_path_factory.mktemp("flights"), schedule, limit))
+    asyncio.run(run_schedule(tmp_path_factory.mktemp("flights"), schedule, limit, places))
 
 
 RIGHT = {text: Score(n / 10) for n, text in enumerate("abcdef")}
 
 
 async def run_schedule(
-    folder: Path, schedule: list[tuple[str, list[str] | int | str]], limit: int
+    folder: Path, schedule: list[tuple[str, list[str] | int | str]], limit: int, places: int
 ) -> None:
     """Requests that come and go, answers, failures and defects, in any order."""
     store = Store(folder, SMALLEST_LIMIT)
@@ -389,7 +480,8 @@ async def run_schedule(
     scorer = GatedScorer()
     scorer.limit = limit
     scorer.outcomes.update(RIGHT)
-    parts = Parts(scorer, Cached(scorer, store), store)
+    room = Room(places)
+    parts = Parts(scorer, Cached(scorer, store, room), store, room)
     calls: list[Call] = []
     for step in schedule:
         await take(step, parts, calls)
@@ -428,4 +520,6 @@ async def check(call: Call) -> None:
         assert isinstance(error, ZeroDivisionError)
         return
     for position, outcome in (await call.result()).items():
+        if isinstance(outcome, Unscored) and isinstance(outcome.error, OverloadedError):
+            continue
         assert outcome in (RIGHT[call.texts[position]], Unscored(Reason.REFUSED))

@@ -8,7 +8,8 @@ from grpc_health.v1.health import aio as health_aio
 
 from rerankd_server.api.status import Context
 
-_NOT_SERVING = health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.NOT_SERVING)
+_Status = health_pb2.HealthCheckResponse
+_NOT_SERVING = _Status(status=_Status.NOT_SERVING)
 
 
 class Health(health_aio.HealthServicer):  # type: ignore[misc]  # grpc_health has no types
@@ -20,6 +21,7 @@ class Health(health_aio.HealthServicer):  # type: ignore[misc]  # grpc_health ha
     def __init__(self) -> None:
         super().__init__()
         self._watching: set[asyncio.Task[Any]] = set()
+        self._reports: set[asyncio.Task[None]] = set()
         self._closing = False
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
@@ -36,9 +38,12 @@ class Health(health_aio.HealthServicer):  # type: ignore[misc]  # grpc_health ha
         if self._closing:
             await context.write(_NOT_SERVING)
 
-    async def serve(self, service: str) -> None:
-        """Say that `service` is there."""
-        await self.set(service, health_pb2.HealthCheckResponse.SERVING)
+    def report(self, service: str, works: bool) -> None:
+        """Say whether `service` works; does not wait until every watch has heard it."""
+        status = _Status.SERVING if works else _Status.NOT_SERVING
+        report = asyncio.create_task(self.set(service, status))
+        self._reports.add(report)
+        report.add_done_callback(self._reports.discard)
 
     async def close(self) -> None:
         """Say NOT_SERVING for every service, and end the watches with it."""
@@ -46,5 +51,5 @@ class Health(health_aio.HealthServicer):  # type: ignore[misc]  # grpc_health ha
         watching = list(self._watching)
         for watch in watching:
             watch.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
+        await asyncio.gather(*watching, *self._reports, return_exceptions=True)
         await self.enter_graceful_shutdown()
