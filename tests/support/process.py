@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping
@@ -41,6 +42,13 @@ class ServeProcess:
             if entry["event"] == event:
                 return dict(entry)
         raise AssertionError(f"the server ended without saying {event!r}:\n{self.text}")
+
+    def memory(self) -> int:
+        """Give the bytes of memory that it has in use."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        match = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert match
+        return int(match[1]) << 10
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)

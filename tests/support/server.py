@@ -39,8 +39,8 @@ async def running(data_dir: Path, **settings: Any) -> AsyncGenerator[App]:
 
 
 @asynccontextmanager
-async def stub_of(address: str) -> AsyncGenerator[Stub]:
-    async with grpc.aio.insecure_channel(address, options=UNLIMITED) as channel:
+async def stub_of(address: str, *options: tuple[str, int]) -> AsyncGenerator[Stub]:
+    async with grpc.aio.insecure_channel(address, options=(*UNLIMITED, *options)) as channel:
         yield cast("Stub", RerankServiceStub(channel))
 
 

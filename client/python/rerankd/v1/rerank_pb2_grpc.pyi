@@ -20,6 +20,9 @@ of more than twice the size limit (RESOURCE_EXHAUSTED), or one that cannot be de
                                                                    stayed without a score
   DEADLINE_EXCEEDED    OUT_OF_TIME                                 `require_complete`, and the time was
                                                                    over before every score was in
+  RESOURCE_EXHAUSTED   OVERLOADED          RetryInfo               too many pairs wait for the model
+                                                                   (`max_queue`); cached pairs are
+                                                                   served all the same
   RESOURCE_EXHAUSTED   QUOTA_SPENT                                 the provider account has no credit
   RESOURCE_EXHAUSTED   RATE_LIMITED        RetryInfo               the provider asks for fewer calls
   UNAVAILABLE          PROVIDER_UNAVAILABLE  RetryInfo             the provider cannot be reached, or
@@ -31,6 +34,11 @@ Deadlines. A call ends shortly before its gRPC deadline (the server's `deadline_
 status OK and the best ranking so far: what is not scored by then is PENDING. Calls that are
 already on their way to the provider go on, and are stored for the next caller. A call without a
 deadline gets the server's `time_limit`.
+
+Health. The standard health service answers for "" and "rerankd.v1.RerankService": SERVING until
+the server stops, also while it refuses calls. What is wrong is said by name: "rerankd.provider"
+is NOT_SERVING from when the model's provider is given up on until a call to it succeeds, and
+"rerankd.cache" while scores cannot be read or stored. Route by the former, alert on the latter.
 
 A call fails for the provider's reasons only when no document at all has a score, or when
 `require_complete` is set; otherwise it succeeds, and each result says what became of it.
