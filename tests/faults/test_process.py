@@ -3,7 +3,9 @@
 import asyncio
 import random
 import signal
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -15,6 +17,8 @@ from rerankd.v1 import rerank_pb2 as pb
 from support.process import ServeProcess, rerankd, serving
 from support.provider import Call, FakeProvider, Gate, fails, label_in
 from support.server import Stub, ask, stub_of
+
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 async def test_one_line_says_all_when_it_is_ready(provider: FakeProvider, tmp_path: Path) -> None:
@@ -141,6 +145,52 @@ async def test_what_was_sent_is_stored_though_its_caller_ran_out_of_grace(
         await server.log("stopped")
     async with serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (server, _):
         assert server.logs[-1]["pairs_stored"] == 2
+
+
+async def end_of(stream: grpc.aio.UnaryStreamCall[Any, Any]) -> grpc.StatusCode:
+    """Read to the end; gives the status."""
+    with suppress(grpc.aio.AioRpcError):
+        async for _ in stream:
+            pass
+    return await stream.code()
+
+
+async def test_a_stop_under_load_leaves_no_call_without_a_status_and_loses_nothing(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    bought: list[str] = []
+
+    async def slowly(call: Call) -> web.Response:
+        await asyncio.sleep(0.02)  # a model's latency
+        bought.append(call.document)
+        return label_in(call)
+
+    provider.answer = slowly
+    flags = "--grace=0.3", "--concurrency=8"
+    async with (
+        serving(tmp_path, *flags, OPENAI_BASE_URL=provider.base_url) as (server, address),
+        stub_of(address) as stub,
+        grpc.aio.insecure_channel(address) as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        texts = [f"{n % 11} {n}" for n in range(2000)]
+        calls = [stub.RerankOnce(ask("q", texts[n * 20 : n * 20 + 200])) for n in range(90)]
+        streams = [stub.Rerank(ask("q", texts, partial_results=True)) for _ in range(5)]
+        while len(bought) < 40:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        server.send(signal.SIGTERM)
+        ended = await asyncio.gather(
+            *(call.code() for call in calls), *(end_of(stream) for stream in streams)
+        )
+        assert set(ended) == {grpc.StatusCode.UNAVAILABLE}  # more than the grace had time for
+        assert [each.status async for each in watch][-1] == NOT_SERVING
+        await server.log("stopped")
+        assert await server.ended() == 0
+        assert not {"defect", "calls given up at shutdown"} & {log["event"] for log in server.logs}
+    assert len(bought) == len(set(bought)) == len(provider.calls) < 2000
+    async with serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (server, _):
+        assert server.logs[-1]["pairs_stored"] == len(bought)
 
 
 async def test_a_second_signal_ends_the_grace(provider: FakeProvider, tmp_path: Path) -> None:

@@ -43,9 +43,13 @@ class ServeProcess:
                 return dict(entry)
         raise AssertionError(f"the server ended without saying {event!r}:\n{self.text}")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def memory(self) -> int:
         """Give the bytes of memory that it has in use."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        status = Path(f"/proc/{self.pid}/status").read_text()
         match = re.search(r"VmRSS:\s+(\d+) kB", status)
         assert match
         return int(match[1]) << 10

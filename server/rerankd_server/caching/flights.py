@@ -83,6 +83,8 @@ class Flights:
         finally:
             for flight in flights.values():
                 flight.unawait(waiter)
+            if mine:
+                purchase.retire()
 
     def _refuse(self, keys: Sequence[bytes]) -> Landing:
         error = OverloadedError(self._room.taken, self._room.seconds_until(len(keys)))

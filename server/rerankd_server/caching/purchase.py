@@ -137,6 +137,12 @@ class Purchase:
                 )
             waiter.put_nowait(landing)
 
+    def retire(self) -> None:
+        """Send no more, now that its owner has left: whoever else waits has a purchase too."""
+        for flight in self._flights.values():
+            if flight.sender is None:
+                flight.leave(self)
+
     def be_rid_of_one(self) -> None:
         """Count a flight that it has no more to do with; end with the last."""
         self.left -= 1
