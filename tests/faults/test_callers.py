@@ -9,7 +9,7 @@ import pytest
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from support.process import environment, serving
-from support.provider import FakeProvider, Gate, label_in
+from support.provider import FakeProvider, Gate, failure, label_in
 from support.server import ask, running, stub_of
 
 SMALL_WINDOW = ("grpc.http2.bdp_probe", 0)
@@ -112,6 +112,25 @@ async def test_callers_that_vanish_leave_nothing_but_what_was_sent(
         for sent in provider.calls:
             response = await stub.RerankOnce(ask(sent.query, [sent.document], cache_mode=kept))
             assert response.usage.cached_pairs == 1
+
+
+async def test_a_second_attempt_is_not_made_for_nobody(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.answer = lambda _: failure(429, headers={"Retry-After": "0.3"})
+    async with (
+        running(tmp_path, base_url=provider.base_url) as app,
+        stub_of(app.address) as stub,
+    ):
+        (cache, _) = app._parts.caches
+        call = asyncio.ensure_future(stub.RerankOnce(ask("q", ["1 a"])))
+        while not provider.calls or provider.in_flight:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await cache.drain()
+        assert len(provider.calls) == 1
+        assert not cache._flights._in_flight
 
 
 async def test_a_client_whose_process_is_killed_disturbs_nobody(
