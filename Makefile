@@ -5,7 +5,7 @@ BIN := .venv/bin
 PROTOS := rerankd/v1/rerank.proto
 GENERATED := client/python/rerankd/v1
 
-.PHONY: setup generate check-generated lint test test-peers demo serve format clean
+.PHONY: setup generate check-generated lint test test-peers bench demo serve format clean
 
 setup: .venv/ready
 
@@ -53,6 +53,9 @@ test: setup
 
 test-peers: setup .venv-litellm/ready
 	$(BIN)/pytest tests/peers
+
+bench: setup
+	@PYTHONPATH=tests $(BIN)/python -m bench.load
 
 demo: setup
 	@$(BIN)/rerankd demo

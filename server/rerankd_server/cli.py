@@ -19,6 +19,7 @@ _NOT_FLAGS = {"api_key"}
 
 _METAVARS: Mapping[object, str] = {
     int: "N",
+    int | None: "N",
     float: "SECONDS",
     float | None: "SECONDS",
     ByteSize: "SIZE",

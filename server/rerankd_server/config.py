@@ -84,10 +84,10 @@ class Settings(BaseModel):
     concurrency: int = Field(
         32, ge=1, le=10_000, description="most calls to the provider in flight"
     )
-    requests_per_minute: float | None = Field(
+    requests_per_minute: int | None = Field(
         None, gt=0, description="most calls to the provider in any minute (default: what it says)"
     )
-    tokens_per_minute: float | None = Field(
+    tokens_per_minute: int | None = Field(
         None, gt=0, description="most tokens in any minute, about (default: what it says)"
     )
     max_queue: int = Field(
