@@ -1,6 +1,7 @@
-"""Reads a provider's chat completion.
+"""Reads a provider's chat completion: plain JSON.
 
-Compatible servers leave out or bend much of what the SDK's types promise, so none is relied on.
+Compatible servers leave out or bend much of what OpenAI's documentation promises, so little is
+relied on.
 """
 
 import math
@@ -13,31 +14,29 @@ _MOST_TOKENS = (1 << 31) - 1
 
 
 def to_reply(completion: Any) -> Reply:
-    """Read `completion`.
+    """Read `completion`, a decoded JSON object.
 
     Raises AttributeError, LookupError or TypeError where it is no chat completion at all.
     """
-    choice = completion.choices[0]
-    message = choice.message
-    if message is None:
-        raise LookupError("a choice without a message")
-    usage = getattr(completion, "usage", None)
-    content = getattr(getattr(choice, "logprobs", None), "content", None) or ()
+    choice = completion["choices"][0]
+    message = choice["message"]
+    usage = completion.get("usage") or {}
+    content = (choice.get("logprobs") or {}).get("content") or ()
     return Reply(
-        text=_text(getattr(message, "content", None)),
-        finish=_text(choice.finish_reason),
-        refused=bool(getattr(message, "refusal", None)),
-        tokens=tuple(Token(_text(token.token), _alternatives(token)) for token in content),
-        model=_text(getattr(completion, "model", None)),
-        prompt_tokens=_count(getattr(usage, "prompt_tokens", None)),
-        completion_tokens=_count(getattr(usage, "completion_tokens", None)),
+        text=_text(message.get("content")),
+        finish=_text(choice.get("finish_reason")),
+        refused=bool(message.get("refusal")),
+        tokens=tuple(Token(_text(token["token"]), _alternatives(token)) for token in content),
+        model=_text(completion.get("model")),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
     )
 
 
 def _alternatives(token: Any) -> Mapping[str, float]:
-    found = {_text(token.token): _probability(token.logprob)}
-    for other in token.top_logprobs or ():
-        found[_text(other.token)] = _probability(other.logprob)
+    found = {_text(token["token"]): _probability(token["logprob"])}
+    for other in token.get("top_logprobs") or ():
+        found[_text(other["token"])] = _probability(other["logprob"])
     return found
 
 
