@@ -109,11 +109,14 @@ class App:
             pairs_stored=await self._parts.store.count(),
             data_dir=str(settings.data_dir),
         )
-        # What is slow to load is loaded now, so that the first call need not wait for all of it.
-        if self._parts.provider is not None:
-            self._parts.provider.warm_up()
-        else:
-            self._warming = asyncio.create_task(asyncio.to_thread(load_frequencies))
+        provider = self._parts.provider
+        slow = provider.warm_up() if provider else asyncio.to_thread(load_frequencies)
+        self._warming = asyncio.create_task(slow)
+
+    async def warmed_up(self) -> None:
+        """Wait until what is slow to load is loaded; calls may come before, and wait for it."""
+        assert self._warming is not None
+        await asyncio.shield(self._warming)
 
     async def stop(self) -> None:
         """Stop in order. Running calls get the grace, and after it what they have sent gets it.

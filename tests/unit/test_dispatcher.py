@@ -74,7 +74,7 @@ class Parts:
 
 
 async def settle() -> None:
-    for _ in range(10):
+    for _ in range(100):
         await asyncio.sleep(0)
 
 

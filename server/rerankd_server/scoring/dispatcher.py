@@ -23,6 +23,10 @@ from rerankd_server.scoring.retrying import PassingError
 
 _log = structlog.get_logger()
 
+_AT_ONCE = 4
+"""Turns given before the event loop looks at its timers: to send a call takes most of a
+millisecond, and callers whose deadline comes must not wait behind a hundred of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -86,6 +90,8 @@ class Dispatcher:
         self._call_window = Window(allowance.requests_per_minute)
         self._token_window = Window(allowance.tokens_per_minute)
         self._alarm: Handle | None = None
+        self._is_awake = False
+        """Whether `_give_turns` is about to run."""
 
     @asynccontextmanager
     async def turn(
@@ -100,7 +106,7 @@ class Dispatcher:
         if not line.calls:
             self._lines.append(line)
         line.calls.append(waiting)
-        self._give_turns()
+        self._wake()
         try:
             turn = await waiting.turn
         except asyncio.CancelledError:
@@ -136,34 +142,49 @@ class Dispatcher:
         elif self._backoff.era != era:
             _log.info("provider asks for a pause", seconds=round(self._backoff.wait(now), 3))
 
+    def _wake(self) -> None:
+        """Have turns given soon, now that there may be more of them than before."""
+        if not self._is_awake:
+            self._is_awake = True
+            asyncio.get_running_loop().call_soon(self._give_turns)
+
     def _give_turns(self) -> None:
-        """Give as many turns as there may be now, and come back when there may be more."""
+        """Give some turns, and come back when there may be more."""
+        self._is_awake = False
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
         now = self._clock.now()
         refusal = self._backoff.refusal(now, self._allowance.longest_wait)
+        given = 0
         while self._lines:
-            line = self._lines[0]
-            call = line.calls[0]
+            call = self._lines[0].calls[0]
             if refusal is None:
                 if self._in_flight >= self._allowance.concurrency or self._backoff.is_full:
                     return
                 if wait := self._wait(now, call.tokens):
                     self._alarm = self._clock.later(wait, self._give_turns)
                     return
-            self._lines.popleft()
-            line.calls.popleft()
-            if line.calls:
-                self._lines.append(line)
+                if given == _AT_ONCE:
+                    self._wake()
+                    return
+            self._pop()
             if call.turn.done():
                 continue  # cancelled, and not gone yet
             if refusal is not None:
                 call.turn.set_exception(refusal)
             elif call.wanted():
                 call.turn.set_result(self._begin(now, call.tokens))
+                given += 1
             else:
                 call.turn.set_result(None)
+
+    def _pop(self) -> None:
+        """Take the next call out of its line, and let the next line follow."""
+        line = self._lines.popleft()
+        line.calls.popleft()
+        if line.calls:
+            self._lines.append(line)
 
     def _wait(self, now: float, tokens: float) -> float:
         """Give the seconds until a call of some `tokens` may be sent."""
@@ -192,7 +213,7 @@ class Dispatcher:
     def _end(self, turn: Turn) -> None:
         self._in_flight -= 1
         self._backoff.ended(turn.era)
-        self._give_turns()
+        self._wake()
 
     def _leave(self, line: Line, waiting: _Waiting) -> None:
         """Take a call out of its line, or give back the turn that it just got."""

@@ -102,10 +102,11 @@ class Provider:
         """Whether the provider is asked at all, or given up on for now."""
         return self._dispatcher.condition
 
-    def warm_up(self) -> None:
-        """Begin to load the SDK, which takes most of a second, in a thread of its own."""
+    async def warm_up(self) -> "openai.AsyncOpenAI":
+        """Load the SDK, which takes most of a second, in a thread of its own; gives its client."""
         if self._loading is None:
             self._loading = asyncio.create_task(asyncio.to_thread(_load_client, self._endpoint))
+        return await asyncio.shield(self._loading)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -141,9 +142,7 @@ class Provider:
 
     async def _send(self, model: str, errand: Errand, sent: Parameters) -> Reply | None:
         """Send one call when its turn comes, and tell the dispatcher what became of it."""
-        self.warm_up()
-        assert self._loading is not None
-        client = await asyncio.shield(self._loading)
+        client = await self.warm_up()
         async with self._dispatcher.turn(errand.line, errand.wanted, errand.tokens) as turn:
             if turn is None:
                 return None
