@@ -320,6 +320,26 @@ async def test_a_reply_that_is_no_completion_is_unavailable(
     assert "not chat completions" in str(error)
 
 
+async def test_a_cancellation_from_within_is_a_failure_and_one_from_without_is_obeyed(
+    provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(Script(seven))
+    provider.answer = gate
+    async with client(provider, attempts=1) as asked:
+
+        async def given_up(*_: object, **__: object) -> None:
+            raise asyncio.CancelledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(await asked.warm_up(), "post", given_up)
+            assert "its connection was given up" in str(await refusal(asked))
+        call = asyncio.create_task(ask(asked))
+        await gate.arrived(1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
 async def test_a_reply_that_breaks_off_is_tried_again(provider: FakeProvider) -> None:
     broken: list[Call] = []
 

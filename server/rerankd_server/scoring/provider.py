@@ -199,6 +199,10 @@ class Provider:
             )
         except (openai.APIError, *_UNREADABLE):
             what = "sends replies that are not chat completions"
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            what = "gives no answer: its connection was given up"  # by the transport, not by us
         raise PassingError(what, rate_limited=False)
 
 
@@ -209,6 +213,12 @@ class _UnwelcomeError(Exception):
         super().__init__(name)
         self.name = name
         self.rejected = rejected
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has asked this task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _load_client(endpoint: Endpoint) -> "openai.AsyncOpenAI":
