@@ -10,16 +10,11 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-import grpc
 from rerankd_server.app import SERVICE
 from support.process import ServeProcess, serving
 from support.provider import FakeProvider
-from support.server import Stub, ask, stub_of
-
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+from support.server import NOT_SERVING, SERVING, Stub, ask, health, stub_of
 
 
 @contextmanager
@@ -59,12 +54,6 @@ def damaged(server: ServeProcess, folder: Path) -> Iterator[None]:
     with file.open("r+b") as database:
         database.write(os.urandom(file.stat().st_size))
     yield
-
-
-async def health(address: str, service: str) -> int:
-    async with grpc.aio.insecure_channel(address) as channel:
-        request = health_pb2.HealthCheckRequest(service=service)
-        return int((await health_pb2_grpc.HealthStub(channel).Check(request)).status)
 
 
 async def until_it_stores_again(stub: Stub, address: str) -> None:

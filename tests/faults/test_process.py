@@ -16,9 +16,7 @@ from rerankd import AsyncClient, FailedPreconditionError
 from rerankd.v1 import rerank_pb2 as pb
 from support.process import ServeProcess, rerankd, serving
 from support.provider import Call, FakeProvider, Gate, fails, label_in
-from support.server import Stub, ask, stub_of
-
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+from support.server import NOT_SERVING, Stub, ask, stub_of
 
 
 async def test_one_line_says_all_when_it_is_ready(provider: FakeProvider, tmp_path: Path) -> None:
@@ -166,7 +164,7 @@ async def test_a_stop_under_load_leaves_no_call_without_a_status_and_loses_nothi
         return label_in(call)
 
     provider.answer = slowly
-    flags = "--grace=0.3", "--concurrency=8"
+    flags = "--grace=1", "--concurrency=8"
     async with (
         serving(tmp_path, *flags, OPENAI_BASE_URL=provider.base_url) as (server, address),
         stub_of(address) as stub,

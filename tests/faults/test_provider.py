@@ -12,10 +12,7 @@ import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.app import SERVICE, App
 from support.provider import Call, FakeProvider, Gate, completion, fails, failure, label_in
-from support.server import Stub, ask, running, stub_of
-
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+from support.server import NOT_SERVING, SERVING, Stub, ask, health, running, stub_of
 
 
 @pytest.fixture
@@ -28,12 +25,6 @@ async def app(provider: FakeProvider, tmp_path: Path) -> AsyncGenerator[App]:
 async def stub(app: App) -> AsyncGenerator[Stub]:
     async with stub_of(app.address) as stub:
         yield stub
-
-
-async def health(app: App, service: str) -> int:
-    async with grpc.aio.insecure_channel(app.address) as channel:
-        request = health_pb2.HealthCheckRequest(service=service)
-        return int((await health_pb2_grpc.HealthStub(channel).Check(request)).status)
 
 
 async def reset(call: Call) -> web.StreamResponse:
@@ -141,9 +132,9 @@ async def test_an_outage_is_given_up_on_while_the_cache_still_answers(
         await stub.RerankOnce(ask("q", [f"{n} x" for n in range(100)]))
     before = len(provider.calls)
     assert before < 1 + 10 + 32
-    assert await health(app, "rerankd.provider") == NOT_SERVING
+    assert await health(app.address, "rerankd.provider") == NOT_SERVING
     for service in ("", SERVICE, "rerankd.cache"):
-        assert await health(app, service) == SERVING
+        assert await health(app.address, service) == SERVING
     refused = 0
     for n in range(50):
         mixed = await stub.RerankOnce(ask("q", ["7 a", f"8 {n}"]))
@@ -152,7 +143,7 @@ async def test_an_outage_is_given_up_on_while_the_cache_still_answers(
         refused += mixed.usage.model_calls == 0
     assert refused > 40
     provider.answer = label_in
-    while await health(app, "rerankd.provider") == NOT_SERVING:
+    while await health(app.address, "rerankd.provider") == NOT_SERVING:
         response = await stub.RerankOnce(ask("q", ["7 a", "8 back"]))
     assert response.results[0].relevance_score == 0.8
 
@@ -194,7 +185,7 @@ async def test_a_full_queue_refuses_what_is_new_and_nothing_else(
             await stub.RerankOnce(complete)  # at once, and not when the others are scored
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         for service in ("", SERVICE, "rerankd.provider"):
-            assert await health(app, service) == SERVING
+            assert await health(app.address, service) == SERVING
 
         same = asyncio.ensure_future(stub.RerankOnce(ask("q", texts)))
         gate.open()

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd.v1.rerank_pb2_grpc import RerankServiceStub
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 else:
     Stub = RerankServiceStub
 
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 UNLIMITED = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -42,6 +46,13 @@ async def running(data_dir: Path, **settings: Any) -> AsyncGenerator[App]:
 async def stub_of(address: str, *options: tuple[str, int]) -> AsyncGenerator[Stub]:
     async with grpc.aio.insecure_channel(address, options=(*UNLIMITED, *options)) as channel:
         yield cast("Stub", RerankServiceStub(channel))
+
+
+async def health(address: str, service: str) -> int:
+    """What the server at `address` says of `service`."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        request = health_pb2.HealthCheckRequest(service=service)
+        return int((await health_pb2_grpc.HealthStub(channel).Check(request)).status)
 
 
 def ask(query: str, documents: Sequence[str], **fields: Any) -> pb.RerankRequest:
