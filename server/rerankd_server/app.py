@@ -7,7 +7,7 @@ running ones finish within the grace, what is bought is stored, store and provid
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from rerankd_server.caching.store import Store
 from rerankd_server.condition import Condition
 from rerankd_server.config import LEXICAL, Settings
 from rerankd_server.errors import ConfigError
+from rerankd_server.logs import log_defect
 from rerankd_server.reranker import Model, Reranker
 from rerankd_server.scoring.dispatcher import Allowance
 from rerankd_server.scoring.lexical import LexicalScorer, load_frequencies
@@ -111,7 +112,7 @@ class App:
         )
         provider = self._parts.provider
         slow = provider.warm_up() if provider else asyncio.to_thread(load_frequencies)
-        self._warming = asyncio.create_task(slow)
+        self._warming = asyncio.create_task(_tell_defect(slow))
 
     async def warmed_up(self) -> None:
         """Wait until what is slow to load is loaded; calls may come before, and wait for it."""
@@ -158,6 +159,14 @@ class App:
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait({work, hurry}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
+
+
+async def _tell_defect(work: Awaitable[object]) -> None:
+    """Await `work`; what it raises is logged here, and raised again to each call that needs it."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001
+        log_defect(error)
 
 
 def _build_models(settings: Settings, parts: _Parts) -> list[Model]:

@@ -40,7 +40,7 @@ async def deadline(folder: Path, progress: Progress) -> Sequence[Row]:
         model(latency=0) as provider,
         server(folder, provider.base_url) as (stub, _),
     ):
-        fill = (ask(f"query {n}", _documents(n)[:_CACHED]) for n in calls)
+        fill = (ask(f"query {n}", _documents(n)[:_CACHED], require_complete=True) for n in calls)
         await asyncio.gather(*(stub.RerankOnce(request) for request in fill))
         await provider.take(_LATENCY)
         filled = (await provider.counts())["arrived"]

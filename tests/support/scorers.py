@@ -37,7 +37,7 @@ class FakeScorer:
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         for position, candidate in enumerate(candidates):
-            if not candidate.wanted():
+            if not candidate.claim():
                 continue
             self.asked.append(candidate.text)
             self.waiting.set()

@@ -1,6 +1,7 @@
 """Turns: whose is next, when it comes, and when it is refused. Time stands still unless told."""
 
 import asyncio
+import traceback
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -40,9 +41,10 @@ class Parts:
         line: Line | None = None,
         tokens: float = 0,
         wanted: Callable[[], bool] = lambda: True,
+        claim: Callable[[], bool] = lambda: True,
     ) -> asyncio.Task[None]:
         async def hold() -> None:
-            async with self.dispatcher.turn(line or Line(), wanted, tokens) as turn:
+            async with self.dispatcher.turn(line or Line(), wanted, claim, tokens) as turn:
                 if turn is None:
                     return
                 over = asyncio.Event()
@@ -144,7 +146,7 @@ async def test_who_is_cancelled_just_when_the_turn_comes_gives_it_back() -> None
         return True
 
     parts.call("a")
-    second, third = parts.call("b", wanted=cancel_soon), parts.call("c")
+    second, third = parts.call("b", claim=cancel_soon), parts.call("c")
     await settle()
     await parts.answer("a")
     await settle()
@@ -391,3 +393,104 @@ async def test_a_call_that_hangs_since_before_does_not_keep_the_first_from_going
     parts.call("next")
     await settle()
     assert parts.sent[-1] == "next"
+
+
+async def test_who_leaves_the_head_of_the_queue_frees_those_behind() -> None:
+    parts = Parts(tokens_per_minute=1000)
+    parts.call("a", tokens=600)
+    head = parts.call("large", tokens=900)
+    await settle()
+    parts.call("small", tokens=100)
+    await settle()
+    assert parts.sent == ["a"]
+    head.cancel()
+    await settle()
+    assert parts.sent == ["a", "small"]
+
+
+async def test_who_is_wanted_no_more_holds_nobody_up() -> None:
+    parts = Parts(requests_per_minute=1)
+    parts.call("a")
+    await settle()
+    wanted = [True]
+    dropped = parts.call("b", wanted=lambda: wanted[0])
+    await settle()
+    wanted[0] = False
+    parts.call("c")
+    await dropped  # at once, and not in a minute
+
+
+async def test_a_long_pause_that_a_late_reply_asks_for_is_told() -> None:
+    parts = Parts(longest_wait=60)
+    for name in "ab":
+        parts.call(name)
+    await settle()
+    await parts.fail(limited(1), "a")
+    parts.call("c")
+    await parts.pass_time(1.1)
+    await parts.answer("c")
+    await parts.fail(limited(300), "b")
+    with pytest.raises(RateLimitedError) as raised:
+        await parts.call("d")
+    assert raised.value.retry_after == 300
+
+
+async def test_a_quota_that_is_used_up_for_long_is_told() -> None:
+    parts = Parts(longest_wait=60)
+    parts.call("a")
+    await settle()
+    told = {"limit-requests": "200", "remaining-requests": "0", "reset-requests": "24h"}
+    await parts.answer("a", told=told)
+    with pytest.raises(RateLimitedError, match="used up") as raised:
+        await parts.call("b")
+    assert raised.value.retry_after == pytest.approx(432)
+    await parts.pass_time(400)
+    parts.call("c")
+    await parts.pass_time(40)
+    assert parts.sent == ["a", "c"]
+
+
+async def test_refusals_do_not_pile_up_in_one_error() -> None:
+    parts = Parts()
+    parts.call("a")
+    await settle()
+    await parts.fail(KeyRejectedError("no"), "a")
+    lengths = []
+    for _ in range(20):
+        with pytest.raises(KeyRejectedError) as raised:
+            await parts.call("b")
+        lengths.append(len(traceback.extract_tb(raised.value.__traceback__)))
+    assert len(set(lengths)) == 1
+
+
+async def test_a_late_success_does_not_end_the_pauses_of_an_outage() -> None:
+    parts = Parts()
+    parts.call("old")
+    await settle()
+    await down(parts)
+    await parts.answer("old")
+    await parts.pass_time(0.6)
+    parts.call("first")
+    await settle()
+    await parts.fail(DOWN, "first")
+    with pytest.raises(ProviderUnavailableError):
+        await parts.call("second")
+
+
+async def test_after_two_pauses_in_a_row_calls_still_come_back_quickly() -> None:
+    parts = Parts(32)
+    calls = [parts.call(str(n)) for n in range(200)]
+    await settle()
+    await parts.fail(limited(1), "0")
+    await parts.answer(*list(parts.in_flight))
+    await parts.pass_time(1)
+    await parts.fail(limited(1), *list(parts.in_flight))
+    await parts.pass_time(1)
+    together = []
+    for _ in range(5):
+        together.append(len(parts.in_flight))
+        await parts.answer(*list(parts.in_flight))
+    assert together == [1, 2, 4, 8, 16]
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)

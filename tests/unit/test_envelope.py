@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerankd_server.caching import envelope
 from rerankd_server.caching.envelope import seal, unseal
 from rerankd_server.scoring.scorer import Score
 
@@ -99,3 +100,9 @@ def test_a_model_name_that_is_no_unicode_does_no_harm() -> None:
 
 def test_an_ordinary_value_is_small() -> None:
     assert len(seal(KEY, SCORE)) <= 51
+
+
+def test_an_envelope_with_more_labels_than_shares_reads_as_a_miss() -> None:
+    cut = seal(KEY, SCORE)[envelope._HEAD.size :][: envelope._BODY.size + 3]
+    planted = envelope._HEAD.pack(envelope._VERSION, envelope._checksum(KEY, cut)) + cut
+    assert unseal(KEY, planted) is None

@@ -56,7 +56,7 @@ class GatedScorer:
                     self.gives_up_on.discard(candidate.text)
                     done.put_nowait((position, DOWN))
                     return
-                if not candidate.wanted():
+                if not candidate.claim():
                     done.put_nowait((position, None))
                     return
                 self.sent.append(candidate.text)
@@ -260,6 +260,22 @@ async def test_who_asks_before_the_drop_keeps_the_flight(parts: Parts) -> None:
     await later.result()
     assert parts.scorer.sent == ["a", "b"]
     assert later.usage.scored_pairs + later.usage.shared_pairs == 1  # whichever came to it first
+
+
+async def test_a_queue_whose_owner_left_sends_nothing_for_others(parts: Parts) -> None:
+    parts.scorer.limit = 1
+    leaver = parts.call("a", "b")
+    await parts.scorer.until_sent(1)
+    blocker_and_b = parts.call("c", "b")
+    await parts.scorer.until_sent(2)
+    await leaver.leave()
+    parts.scorer.answer("a", "b")
+    await settle()
+    parts.scorer.answer("c")
+    await blocker_and_b.result()
+    assert parts.scorer.sent == ["a", "c", "b"]
+    assert blocker_and_b.usage == Usage(scored_pairs=2, model_calls=2)
+    await parts.rest()
 
 
 async def test_nobody_waits_behind_anothers_queue(parts: Parts) -> None:

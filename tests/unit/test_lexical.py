@@ -38,7 +38,7 @@ def test_a_score_is_from_0_to_1_and_grows_with_what_is_shared() -> None:
 async def test_it_yields_each_wanted_candidate_once() -> None:
     scorer = LexicalScorer(clock=lambda: 7.9)
     candidates = [Candidate(f"bee {n}") for n in range(100)]
-    candidates[3] = Candidate("bee", wanted=lambda: False)
+    candidates[3] = Candidate("bee", claim=lambda: False)
     seen = [
         item async for step in scorer.score(Ask("bee"), candidates) for item in step.scores.items()
     ]

@@ -48,28 +48,33 @@ def test_what_is_more_than_the_limit_goes_alone() -> None:
 
 def test_what_was_counted_too_much_is_taken_back() -> None:
     window = Window(10)
-    window.take(0, 10)
-    window.take(1, -4)
-    assert window.wait(1, 4) == 0
-    assert window.wait(1, 5) > 0
+    sent = window.take(0, 10)
+    window.correct(sent, 6)
+    assert window.wait(30, 4) == 0
+    assert window.wait(30, 5) == 31  # and goes with what it corrects
+    assert window.wait(61, 10) == 0
+    window.correct(sent, 0)
+    assert window.wait(61, 11) == 0
+    window.take(61, 10)
+    assert window.wait(61, 1) == 61
 
 
 def test_a_quota_that_nobody_told_of_never_waits() -> None:
     quota = Quota()
-    quota.take(1e9)
+    quota.take(0, 1e9)
     assert quota.wait(0, 1e9) == 0
 
 
 def test_a_quota_is_what_was_told_less_what_was_sent_since() -> None:
     quota = Quota()
     for _ in range(5):
-        quota.take(1)
+        quota.take(0, 1)
     sent = quota.sent
     for _ in range(3):
-        quota.take(1)
+        quota.take(0, 1)
     quota.told(Told(60, 4, 56), as_of=0, sent=sent)
     assert quota.wait(0, 1) == 0
-    quota.take(1)
+    quota.take(0, 1)
     assert quota.wait(0, 1) == pytest.approx(1)  # one a second comes back
     assert quota.wait(1, 1) == pytest.approx(0)
     assert quota.wait(0, 3) == pytest.approx(3)
@@ -88,6 +93,15 @@ def test_what_is_left_may_jump() -> None:
     quota.told(Told(60, 0, 60), as_of=0, sent=0)
     quota.told(Told(60, 59, 1), as_of=0.5, sent=0)
     assert quota.wait(0.5, 59) == 0
+
+
+def test_an_idle_spell_saves_up_no_more_than_the_limit() -> None:
+    quota = Quota()
+    quota.told(Told(10, 10, 0), as_of=0, sent=0)
+    for _ in range(10):
+        assert quota.wait(600, 1) == 0
+        quota.take(600, 1)
+    assert quota.wait(600, 1) == pytest.approx(6)
 
 
 def test_a_limit_a_day_comes_back_slowly() -> None:
@@ -137,6 +151,7 @@ def test_headers_that_tell_of_no_limit_are_passed_over(limit: object, remaining:
         ("-5", 0),
         ("nan", 0),
         ("1e999", 0),
+        ("9" * 400 + "s", 0),
         ("2026-11-22T10:00:00Z", 0),
         ("1764000000", 0),
     ],

@@ -44,7 +44,7 @@ async def client(
 
 
 def errand(wanted: Callable[[], bool] = lambda: True) -> Errand:
-    return Errand("system", "user", wanted, Line())
+    return Errand("system", "user", wanted, wanted, Line())
 
 
 async def ask(provider: Provider, learnt: Learnt | None = None) -> Reply | None:

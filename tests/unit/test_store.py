@@ -1,5 +1,6 @@
 """The store: what is committed stays, what is broken or planted reads as a miss."""
 
+import asyncio
 import os
 import pickle
 import shutil
@@ -286,6 +287,70 @@ async def test_a_database_that_is_damaged_while_it_is_used_is_begun_anew(tmp_pat
             await store.write({key(1): SCORE})
             assert await store.read([key(1)]) == {key(1): SCORE}
     assert "cache is damaged: a new one is begun" in [log["event"] for log in logs]
+
+
+async def test_a_database_with_a_damaged_page_is_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_REST", 0.0)
+    async with opened(tmp_path) as store:
+        await store.write({key(n): SCORE for n in range(3000)})
+    file = tmp_path / "scores-v1" / "cache.db"
+    with file.open("r+b") as database:  # the schema, on the first pages, stays whole
+        database.seek(12 * 4096)
+        database.write(os.urandom(file.stat().st_size - 12 * 4096))
+    async with opened(tmp_path) as store:
+        for _ in range(3):
+            await store.read([key(n) for n in range(3000)])
+            await store.write({key(1): SCORE})
+        assert await store.read([key(1)]) == {key(1): SCORE}
+        assert (store.folder / "damaged-cache.db").exists()
+
+
+async def test_a_healthy_database_that_another_process_began_is_not_put_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scores-v1").mkdir()
+    (tmp_path / "scores-v1" / "cache.db").write_bytes(b"not a database at all " * 500)
+    slow = Store(tmp_path, SMALLEST_LIMIT)
+    open_, asked = slow._open, []
+
+    def other_first() -> object:
+        asked.append(1)
+        if len(asked) == 1:
+            asyncio.run(begin_another())
+            raise sqlite3.DatabaseError("file is not a database")
+        return open_()
+
+    async def begin_another() -> None:
+        async with opened(tmp_path) as other:
+            await other.write({key(1): SCORE})
+
+    monkeypatch.setattr(slow, "_open", other_first)
+    monkeypatch.setattr(store_module, "_codes", lambda _: {sqlite3.SQLITE_NOTADB})
+    await slow.open()
+    assert await slow.read([key(1)]) == {key(1): SCORE}
+    await slow.close()
+
+
+async def test_who_leaves_while_the_store_opens_leaves_no_false_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_REST", 0.0)
+    async with opened(tmp_path) as store:
+        await store.write({key(1): SCORE})
+    with closing(database(tmp_path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        async with opened(tmp_path) as store:
+            leaver = asyncio.create_task(store.read([key(1)]))
+            await asyncio.sleep(0.01)  # it waits for the lock now
+            leaver.cancel()
+            await asyncio.gather(leaver, return_exceptions=True)
+            other.execute("ROLLBACK")
+            heard: list[bool] = []
+            assert await store.read([key(1)]) == {key(1): SCORE}
+            store.condition.watch(lambda _, works: heard.append(works))
+            assert heard == [True]
 
 
 async def test_a_locked_store_loses_the_saving_and_says_so_once(

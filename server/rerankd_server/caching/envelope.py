@@ -55,6 +55,8 @@ def unseal(key: bytes, data: bytes) -> Score | None:
         return None
     micro, scored_at, prompt_tokens, completion_tokens, present = _BODY.unpack_from(body)
     present_labels = [n for n in LABELS if present >> n & 1]
+    if len(body) < _BODY.size + 2 * len(present_labels):
+        return None
     shares = struct.unpack_from(f">{len(present_labels)}H", body, _BODY.size)
     labels = [0.0] * len(LABELS) if present_labels else []
     for n, share in zip(present_labels, shares, strict=True):

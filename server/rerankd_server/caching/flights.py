@@ -46,6 +46,7 @@ class Flights:
         self._room = room
         self._in_flight: dict[bytes, Flight] = {}
         self._purchases: set[Purchase] = set()
+        self._is_dismissed = False
 
     async def land(
         self, ask: Ask, candidates: Mapping[bytes, Candidate]
@@ -54,6 +55,8 @@ class Flights:
 
         Where there is no room for those that nobody has asked for yet, none of these is bought.
         """
+        if self._is_dismissed:
+            raise ShuttingDownError
         # A refresh wants newer scores than those on their way, and a bypass wants its own.
         in_flight = self._in_flight if ask.cache_mode is CacheMode.READ_WRITE else {}
         waiter = Waiter()
@@ -94,6 +97,7 @@ class Flights:
 
     def dismiss(self) -> None:
         """Tell all who wait that the server shuts down; what is sent goes on, and is stored."""
+        self._is_dismissed = True
         for purchase in list(self._purchases):
             purchase.dismiss()
 
@@ -111,9 +115,7 @@ class Flights:
             await asyncio.wait(late)
             _log.warning("calls given up at shutdown", requests=len(late))
 
-    async def _buy(
-        self, ask: Ask, missing: Mapping[bytes, Candidate], purchase: "Purchase"
-    ) -> None:
+    async def _buy(self, ask: Ask, missing: Mapping[bytes, Candidate], purchase: Purchase) -> None:
         """Bring every flight of `purchase` to its landing."""
         try:
             if ask.cache_mode is CacheMode.READ_WRITE:
@@ -121,10 +123,13 @@ class Flights:
                 purchase.land(Source.CACHE, found)
                 missing = {key: each for key, each in missing.items() if key not in found}
             keys = list(missing)
-            wanted = [
-                replace(each, wanted=partial(purchase.claim, key)) for key, each in missing.items()
+            asked = [
+                replace(
+                    each, wanted=partial(purchase.wants, key), claim=partial(purchase.claim, key)
+                )
+                for key, each in missing.items()
             ]
-            async with aclosing(self._scorer.score(ask, wanted)) as scored:
+            async with aclosing(self._scorer.score(ask, asked)) as scored:
                 async for progress in scored:
                     scores = {keys[i]: score for i, score in progress.scores.items()}
                     unscored = {keys[i]: each for i, each in progress.unscored.items()}

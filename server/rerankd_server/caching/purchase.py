@@ -54,6 +54,10 @@ class Flight:
         """Let `purchase` send it."""
         self._purchases.add(purchase)
 
+    def may_be_sent_by(self, purchase: "Purchase") -> bool:
+        """Whether `purchase` has to do with it still, and no other has sent it."""
+        return purchase in self._purchases
+
     def send(self, purchase: "Purchase") -> None:
         """Note that `purchase` sends the call, so no other does."""
         if self.sender is None:
@@ -99,15 +103,19 @@ class Purchase:
             flight.offer(self)
 
     def claim(self, key: bytes) -> bool:
-        """Whether to send the pair's call: somebody waits for it, and it is not sent by another."""
+        """Whether to send the pair's call, which is this purchase's from here on if so."""
         flight = self._flights[key]
-        if not self._may_end(flight):
-            return False
-        if not flight.waiting:
+        if self.wants(key):
+            flight.send(self)
+            return True
+        if flight.may_be_sent_by(self):
             flight.end()
-            return False
-        flight.send(self)
-        return True
+        return False
+
+    def wants(self, key: bytes) -> bool:
+        """Whether the pair's call is this purchase's to send, and somebody waits for it."""
+        flight = self._flights[key]
+        return flight.may_be_sent_by(self) and bool(flight.waiting)
 
     def land(
         self,

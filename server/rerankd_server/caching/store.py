@@ -49,19 +49,17 @@ SMALLEST_LIMIT = 4 * _LOG_ROOM
 _FAILURES = (sqlite3.Error, OSError, diskcache.Timeout)
 _ALIEN = (AttributeError, TypeError, ValueError)
 """What diskcache raises where it meets a database that it did not write."""
-_DAMAGED = (
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_ERROR,  # other tables, or other columns
-)
-"""SQLite's codes for a database that does not come right by itself."""
-_GONE = (
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_FOREIGN = {sqlite3.SQLITE_ERROR}
+"""SQLite's codes for a database that does not come right by itself: damage, and other tables."""
+_GONE = {
     *_DAMAGED,
+    *_FOREIGN,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY_DBMOVED,
     sqlite3.SQLITE_IOERR_READ,
     sqlite3.SQLITE_IOERR_SHORT_READ,
-)
+}
 """Those after which it has to be opened anew."""
 
 
@@ -120,6 +118,7 @@ class Store:
         self.folder = data_dir / _FOLDER
         self._database = self.folder / diskcache.core.DBNAME
         self._inode = 0
+        self._is_damaged = False
         self.condition = Condition("cache")
         self._size_limit = size_limit
         self._ttl = ttl
@@ -153,7 +152,7 @@ class Store:
 
     async def count(self) -> int:
         """Give the number of stored scores; 0 where the store cannot say."""
-        return await self._guarded("count", len, 0)
+        return await self._guarded("read", len, 0)
 
     async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Score]:
         """Give the scores that are stored under `keys`, without those that are not."""
@@ -186,7 +185,7 @@ class Store:
 
     def _write(self, entries: Iterable[tuple[bytes, bytes]], cache: Any) -> bool:
         # SQLite would go on with a deleted file, and all would be lost in the end.
-        if self._database.stat().st_ino != self._inode:
+        if self._inode_now() != self._inode:
             raise FileNotFoundError("another database is in its place")
         with cache.transact():
             for key, data in entries:
@@ -198,17 +197,22 @@ class Store:
         if self._cache is None and not await self._reopened():
             return otherwise
         try:
-            result = await self._in_thread(partial(self._with_cache, work, otherwise))
+            result = await self._in_thread(partial(self._with_cache, work))
         except _FAILURES as error:
             self.condition.fails(doing, _words(error))
-            if isinstance(error, FileNotFoundError) or _code(error) in _GONE:
+            if isinstance(error, FileNotFoundError) or _codes(error) & _GONE:
+                self._is_damaged = self._is_damaged or bool(_codes(error) & _DAMAGED)
                 await self._in_thread(self._disconnect)
             return otherwise
+        if result is None:
+            return otherwise
+        self.condition.works("open")
         self.condition.works(doing)
         return result
 
-    def _with_cache(self, work: Callable[[Any], T], otherwise: T) -> T:
-        return otherwise if self._cache is None else work(self._cache)
+    def _with_cache(self, work: Callable[[Any], T]) -> T | None:
+        """Give what `work` gives, or None where the cache was closed meanwhile."""
+        return None if self._cache is None else work(self._cache)
 
     async def _reopened(self) -> bool:
         """Open the database, where that was not tried just now. Gives whether it is open."""
@@ -226,15 +230,19 @@ class Store:
         return True
 
     def _connect(self) -> None:
+        if self._is_damaged and self._inode_now() == self._inode:
+            self._put_aside()
+        self._is_damaged = False
+        before = self._inode_now()
         try:
             self._cache = self._open()
         except (sqlite3.Error, *_ALIEN) as error:
-            if isinstance(error, sqlite3.Error) and _code(error) not in _DAMAGED:
+            if isinstance(error, sqlite3.Error) and not _codes(error) & (_DAMAGED | _FOREIGN):
                 raise
-            kept = self._put_aside()
-            _log.warning("cache is damaged: a new one is begun", error=_words(error), kept=kept)
+            if self._inode_now() == before:  # or another process was faster
+                self._put_aside()
             self._cache = self._open()
-        self._inode = self._database.stat().st_ino
+        self._inode = self._inode_now()
 
     def _disconnect(self) -> None:
         cache, self._cache = self._cache, None
@@ -255,7 +263,13 @@ class Store:
         }
         return diskcache.Cache(str(self.folder), timeout=_LOCK_WAIT, disk=_BytesDisk, **settings)
 
-    def _put_aside(self) -> str:
+    def _inode_now(self) -> int:
+        try:
+            return int(self._database.stat().st_ino)
+        except FileNotFoundError:
+            return 0
+
+    def _put_aside(self) -> None:
         """Rename the database, for whoever may mend it. One that was put aside before is lost."""
         name = self._database.name
         for part in ("", "-wal", "-shm"):
@@ -265,7 +279,8 @@ class Store:
                 old.replace(new)
             else:
                 new.unlink(missing_ok=True)
-        return str(self.folder / f"damaged-{name}")
+        kept = str(self.folder / f"damaged-{name}")
+        _log.warning("cache is damaged: a new one is begun", kept=kept)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -296,8 +311,10 @@ def _cause(error: Exception) -> Exception:
     return error
 
 
-def _code(error: Exception) -> int | None:
-    return getattr(_cause(error), "sqlite_errorcode", None)
+def _codes(error: Exception) -> set[int]:
+    """Give SQLite's code for the error, and the coarser one that it belongs to."""
+    code = getattr(_cause(error), "sqlite_errorcode", None)
+    return set() if code is None else {code, code & 0xFF}
 
 
 def _words(error: Exception) -> str:

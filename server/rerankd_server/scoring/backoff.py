@@ -6,6 +6,8 @@ After a pause one call goes first. While calls succeed more go together, as in T
 each round up to half of what it was before, then one more each round.
 """
 
+import copy
+
 from rerankd_server.errors import ProviderError
 from rerankd_server.scoring.retrying import PassingError
 
@@ -60,7 +62,7 @@ class Backoff:
             return None
         if isinstance(self._trouble, PassingError):
             return self._trouble.refusal(left)
-        return self._trouble
+        return copy.copy(self._trouble)  # each that is raised keeps its own traceback
 
     def sent(self) -> int:
         """Count a call that is sent; gives its era."""
@@ -87,13 +89,18 @@ class Backoff:
         """Note that a call failed. A ProviderError is one that every other call would meet too."""
         if not (isinstance(error, PassingError) and error.rate_limited):
             self._failures += 1
-        hopeless = isinstance(error, ProviderError) or self._failures >= _PATIENCE
+        hopeless = isinstance(error, ProviderError) or self._failures >= _PATIENCE or self.given_up
         concerns_all = isinstance(error, PassingError) and error.concerns_all
+        asked_until = now + (error.retry_after or 0.0)
+        is_news = asked_until > max(now, self._paused_until)
         if era == self.era and (hopeless or concerns_all):
             self._pause(error, now)
-            self.given_up = self.given_up or hopeless
-        if error.retry_after is not None:
-            self._paused_until = max(self._paused_until, now + error.retry_after)
+            self.given_up = hopeless
+        elif is_news and self._paused_until <= now:
+            self._pause(error, now)
+        if is_news:
+            self._paused_until = max(self._paused_until, asked_until)
+            self._trouble = error
 
     def _pause(self, error: PassingError | ProviderError, now: float) -> None:
         """End the era."""
@@ -103,7 +110,8 @@ class Backoff:
         self._paused_until = now + pause
         self._pauses += 1
         self._trouble = error
-        self._doubles_until = self._together / 2
+        if self._together > 1:
+            self._doubles_until = self._together / 2
         self._together = 1.0
         self._in_flight = 0
         self.era += 1

@@ -18,7 +18,7 @@ from rerankd_server.clock import Clock, Handle
 from rerankd_server.condition import Condition
 from rerankd_server.errors import ProviderError
 from rerankd_server.scoring.backoff import Backoff
-from rerankd_server.scoring.pace import Quota, Window, read_limit
+from rerankd_server.scoring.pace import Quota, Sent, Window, read_limit
 from rerankd_server.scoring.retrying import PassingError
 
 _log = structlog.get_logger()
@@ -48,7 +48,7 @@ class Turn:
     at: float
     era: int
     """See `Backoff`."""
-    tokens: float
+    tokens: Sent
     """How many it was thought to take."""
     calls_sent: float
     tokens_sent: float
@@ -60,6 +60,7 @@ class _Waiting:
     """One call that waits for its turn."""
 
     wanted: Callable[[], bool]
+    claim: Callable[[], bool]
     tokens: float
     turn: asyncio.Future[Turn | None]
 
@@ -95,14 +96,14 @@ class Dispatcher:
 
     @asynccontextmanager
     async def turn(
-        self, line: Line, wanted: Callable[[], bool], tokens: float
+        self, line: Line, wanted: Callable[[], bool], claim: Callable[[], bool], tokens: float
     ) -> AsyncGenerator[Turn | None]:
         """Wait in `line` for the turn to send a call of some `tokens`, and hold it in the body.
 
-        `wanted` is asked right before, and where it says False the turn is None. Raises
-        ProviderError where nothing is sent for now, and waiting is not worth it.
+        `claim` is asked right before. Where it says False, or `wanted` does earlier, the turn is
+        None. Raises ProviderError where nothing is sent for now, and waiting is not worth it.
         """
-        waiting = _Waiting(wanted, tokens, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(wanted, claim, tokens, asyncio.get_running_loop().create_future())
         if not line.calls:
             self._lines.append(line)
         line.calls.append(waiting)
@@ -128,7 +129,7 @@ class Dispatcher:
     def answered(self, turn: Turn, tokens: int = 0) -> None:
         """Note that a call was answered, and took `tokens` (0 where that is not known)."""
         if tokens:
-            self._token_window.take(self._clock.now(), tokens - turn.tokens)
+            self._token_window.correct(turn.tokens, tokens)
         self._backoff.answered(turn.era)
         if not self._backoff.given_up:
             self.condition.works("calls")
@@ -155,29 +156,34 @@ class Dispatcher:
             self._alarm.cancel()
             self._alarm = None
         now = self._clock.now()
-        refusal = self._backoff.refusal(now, self._allowance.longest_wait)
-        given = 0
+        for _ in range(_AT_ONCE):
+            call = self._next()
+            if call is None:
+                return
+            if refusal := self._refusal(now, call.tokens):
+                self._refuse(refusal)
+                return
+            if self._in_flight >= self._allowance.concurrency or self._backoff.is_full:
+                return
+            if wait := self._wait(now, call.tokens):
+                self._alarm = self._clock.later(wait, self._give_turns)
+                return
+            self._pop()
+            call.turn.set_result(self._begin(now, call.tokens) if call.claim() else None)
+        self._wake()
+
+    def _next(self) -> _Waiting | None:
+        """Give the call whose turn is next; those that are wanted no more are let go."""
         while self._lines:
             call = self._lines[0].calls[0]
-            if refusal is None:
-                if self._in_flight >= self._allowance.concurrency or self._backoff.is_full:
-                    return
-                if wait := self._wait(now, call.tokens):
-                    self._alarm = self._clock.later(wait, self._give_turns)
-                    return
-                if given == _AT_ONCE:
-                    self._wake()
-                    return
-            self._pop()
-            if call.turn.done():
-                continue  # cancelled, and not gone yet
-            if refusal is not None:
-                call.turn.set_exception(refusal)
+            if call.turn.done():  # cancelled, and not gone yet
+                self._pop()
             elif call.wanted():
-                call.turn.set_result(self._begin(now, call.tokens))
-                given += 1
+                return call
             else:
+                self._pop()
                 call.turn.set_result(None)
+        return None
 
     def _pop(self) -> None:
         """Take the next call out of its line, and let the next line follow."""
@@ -185,6 +191,20 @@ class Dispatcher:
         line.calls.popleft()
         if line.calls:
             self._lines.append(line)
+
+    def _refuse(self, refusal: ProviderError) -> None:
+        """Tell all who wait."""
+        while call := self._next():
+            self._pop()
+            call.turn.set_exception(refusal)
+
+    def _refusal(self, now: float, tokens: float) -> ProviderError | None:
+        """Give what to tell those who wait, where that is not worth it."""
+        longest = self._allowance.longest_wait
+        quota = max(self._call_quota.wait(now, 1), self._token_quota.wait(now, tokens))
+        if quota > longest:
+            return PassingError("says that its limit is used up", rate_limited=True).refusal(quota)
+        return self._backoff.refusal(now, longest)
 
     def _wait(self, now: float, tokens: float) -> float:
         """Give the seconds until a call of some `tokens` may be sent."""
@@ -198,14 +218,13 @@ class Dispatcher:
 
     def _begin(self, now: float, tokens: float) -> Turn:
         self._in_flight += 1
-        self._call_quota.take(1)
-        self._token_quota.take(tokens)
+        self._call_quota.take(now, 1)
+        self._token_quota.take(now, tokens)
         self._call_window.take(now, 1)
-        self._token_window.take(now, tokens)
         return Turn(
             at=now,
             era=self._backoff.sent(),
-            tokens=tokens,
+            tokens=self._token_window.take(now, tokens),
             calls_sent=self._call_quota.sent,
             tokens_sent=self._token_quota.sent,
         )
@@ -221,6 +240,7 @@ class Dispatcher:
             line.calls.remove(waiting)
             if not line.calls:
                 self._lines.remove(line)
+            self._wake()  # it may have been the one that the others waited behind
         elif not waiting.turn.cancelled() and waiting.turn.exception() is None:
             turn = waiting.turn.result()
             if turn is not None:

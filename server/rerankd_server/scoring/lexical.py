@@ -71,7 +71,7 @@ class LexicalScorer:
         scores: dict[int, Score] = {}
         turn = 0
         for position, candidate in enumerate(candidates):
-            if candidate.wanted():
+            if candidate.claim():
                 value = relevance(weights, candidate.text)
                 scores[position] = Score(value, model="lexical", scored_at=int(self._clock()))
                 turn += len(candidate.text)

@@ -86,6 +86,9 @@ class LLMScorer:
 
         async def work() -> None:
             for position, candidate in queue:
+                if not candidate.wanted():
+                    done.put_nowait(None)
+                    continue
                 try:
                     judged = await self._judge(ask, position, candidate, line, hope)
                 except Exception as error:  # noqa: BLE001  # one document's defect is its own
@@ -114,6 +117,7 @@ class LLMScorer:
             system=prompt.SYSTEM,
             user=prompt.user_message(ask.query, ask.instruction, candidate.text),
             wanted=lambda: hope.lost is None and candidate.wanted(),
+            claim=lambda: hope.lost is None and candidate.claim(),
             line=line,
         )
         try:

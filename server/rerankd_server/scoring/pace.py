@@ -16,6 +16,16 @@ _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 
 
+@dataclass(slots=True)
+class Sent:
+    """What was sent at one time."""
+
+    at: float
+    amount: float
+    is_over: bool = False
+    """Whether it counts no more."""
+
+
 class Window:
     """At most `limit` in any minute, as a setting asks for; None is no limit.
 
@@ -24,31 +34,40 @@ class Window:
 
     def __init__(self, limit: float | None) -> None:
         self._limit = limit
-        self._sent: deque[tuple[float, float]] = deque()
+        self._sent: deque[Sent] = deque()
         self._total = 0.0
 
     def wait(self, now: float, amount: float) -> float:
         """Give the seconds until `amount` may be sent; 0 where it may be sent at once."""
         if self._limit is None:
             return 0.0
-        while self._sent and self._sent[0][0] <= now - _MINUTE:
-            self._total -= self._sent.popleft()[1]
+        while self._sent and self._sent[0].at <= now - _MINUTE:
+            self._total -= self._sent[0].amount
+            self._sent.popleft().is_over = True
         if not self._sent:
             self._total = 0.0  # whatever rounding left
         left = self._total
         wait = 0.0
-        for at, sent in self._sent:
+        for sent in self._sent:
             if left + amount <= self._limit:
                 break
-            left -= sent
-            wait = at + _MINUTE - now
+            left -= sent.amount
+            wait = sent.at + _MINUTE - now
         return wait
 
-    def take(self, now: float, amount: float) -> None:
-        """Count `amount` as sent. A negative one takes back what was counted too much."""
+    def take(self, now: float, amount: float) -> Sent:
+        """Count `amount` as sent."""
+        sent = Sent(now, amount)
         if self._limit is not None:
-            self._sent.append((now, amount))
+            self._sent.append(sent)
             self._total += amount
+        return sent
+
+    def correct(self, sent: Sent, amount: float) -> None:
+        """Count `amount` instead of what was taken, now that it is known."""
+        if self._limit is not None and not sent.is_over:
+            self._total += amount - sent.amount
+        sent.amount = amount
 
 
 class Quota:
@@ -63,7 +82,9 @@ class Quota:
         self._limit = math.inf
         self._rate = math.inf
         self._left = math.inf
-        self._as_of = 0.0
+        """What was left at `_counted_at`."""
+        self._counted_at = 0.0
+        self._told_at = -math.inf
         self._sent = 0.0
 
     def wait(self, now: float, amount: float) -> float:
@@ -71,9 +92,10 @@ class Quota:
         short = min(amount, self._limit) - self._left_at(now)
         return short / self._rate if short > 0 else 0.0
 
-    def take(self, amount: float) -> None:
+    def take(self, now: float, amount: float) -> None:
         """Count `amount` as sent."""
-        self._left -= amount
+        self._left = self._left_at(now) - amount
+        self._counted_at = now
         self._sent += amount
 
     @property
@@ -83,11 +105,11 @@ class Quota:
 
     def told(self, told: "Told", as_of: float, sent: float) -> None:
         """Believe `told`, in the reply to a call after which, at `as_of`, `sent` was all sent."""
-        if as_of < self._as_of:
+        if as_of < self._told_at:
             return  # a later call knows more
         self._limit = told.limit
         self._left = told.remaining - (self._sent - sent)
-        self._as_of = as_of
+        self._counted_at = self._told_at = as_of
         # A limit may be one a day instead: then it takes longer to be whole again.
         used = told.limit - told.remaining
         growth = used / told.reset if used > 0 and told.reset > 0 else math.inf
@@ -96,7 +118,7 @@ class Quota:
     def _left_at(self, now: float) -> float:
         if self._left == math.inf:
             return math.inf
-        return min(self._limit, self._left + (now - self._as_of) * self._rate)
+        return min(self._limit, self._left + (now - self._counted_at) * self._rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +146,14 @@ def read_limit(headers: Mapping[str, str], of_what: str) -> Told | None:
 
 
 def read_duration(text: str | None) -> float:
-    """Read seconds from `6m0s`, `1.5s`, `12ms` or `30`; 0 where it is none of these."""
+    """Read seconds from `6m0s`, `1.5s`, `12ms` or `30`, at most a day; 0 where it is none."""
     if text is None:
         return 0.0
     if _DURATION.fullmatch(text.strip()):
-        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-    number = _number(text)
-    return number if number is not None and 0 <= number <= _UNITS["d"] else 0.0
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    else:
+        seconds = _number(text) or 0.0
+    return seconds if 0 <= seconds <= _UNITS["d"] else 0.0
 
 
 def _number(text: str | None) -> float | None:

@@ -72,7 +72,9 @@ class Errand:
     system: str
     user: str
     wanted: Callable[[], bool]
-    """Looked at right before each call; where it says False, none is sent any more."""
+    """Whether it is worth sending still."""
+    claim: Callable[[], bool]
+    """Asked right before each call; where it says False, none is sent any more."""
     line: Line
     """Where it waits for its turn."""
     calls: int = 0
@@ -110,8 +112,11 @@ class Provider:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._loading is not None:
-            await (await self._loading).close()
+        if self._loading is None:
+            return
+        await asyncio.wait({self._loading})
+        if self._loading.exception() is None:
+            await self._loading.result().close()
 
     async def complete(self, model: str, errand: Errand, learnt: Learnt) -> Reply | None:
         """Send `errand` to `model` and give its reply, or None where it is wanted no more.
@@ -143,7 +148,9 @@ class Provider:
     async def _send(self, model: str, errand: Errand, sent: Parameters) -> Reply | None:
         """Send one call when its turn comes, and tell the dispatcher what became of it."""
         client = await self.warm_up()
-        async with self._dispatcher.turn(errand.line, errand.wanted, errand.tokens) as turn:
+        async with self._dispatcher.turn(
+            errand.line, errand.wanted, errand.claim, errand.tokens
+        ) as turn:
             if turn is None:
                 return None
             errand.calls += 1
