@@ -28,7 +28,7 @@ from rerankd_server.scoring.answers import Reply
 from rerankd_server.scoring.completion import to_reply
 from rerankd_server.scoring.dispatcher import Allowance, Dispatcher, Line, Turn
 from rerankd_server.scoring.parameters import Learnt, Parameters, unwelcome
-from rerankd_server.scoring.retrying import PassingError, retrying
+from rerankd_server.scoring.retrying import PassingError
 
 if TYPE_CHECKING:
     import openai
@@ -124,10 +124,16 @@ class Provider:
         Sends the parameters that `learnt` holds and teaches it what the model refuses. Raises
         ProviderError after the last attempt.
         """
-        async for attempt in retrying(self._endpoint.attempts, self._clock.sleep):
-            with attempt:
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
                 return await self._attempt(model, errand, learnt)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            except PassingError as error:
+                if attempts == self._endpoint.attempts:
+                    raise error.final(attempts) from None
+                pause = error.pause(attempts)
+            await self._clock.sleep(pause)
 
     async def _attempt(self, model: str, errand: Errand, learnt: Learnt) -> Reply | None:
         """Send once, and again for each parameter that the model turns out not to take."""
