@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.purchase import Flight, Purchase, Waiter
 from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.errors import OverloadedError, ProviderUnavailableError
@@ -388,6 +389,24 @@ async def test_what_nobody_waits_for_any_more_leaves_at_once(parts: Parts) -> No
     parts.scorer.answer("sent", "d")
     await parts.rest()
     assert parts.scorer.sent == ["sent", "d"]
+
+
+async def test_who_leaves_between_two_attempts_leaves_no_flight_behind() -> None:
+    room, waiter = Room(), Waiter()
+    in_flight: dict[bytes, Flight] = {}
+    flight = in_flight[b"a"] = Flight(b"a", in_flight, room)
+    room.take(1)
+    flight.waiting.add(waiter)
+    purchase = Purchase({b"a": flight}, waiter)
+    purchase.task = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
+    assert purchase.claim(b"a")
+    assert purchase.wants(b"a")  # for a second attempt
+    flight.unawait(waiter)
+    assert in_flight  # its call may be out
+    assert not purchase.wants(b"a")
+    assert not in_flight
+    await asyncio.wait({purchase.task})
+    assert purchase.task.cancelled()
 
 
 async def test_a_thousand_who_come_and_go_leave_nothing_behind(parts: Parts) -> None:

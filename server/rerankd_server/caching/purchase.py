@@ -104,18 +104,23 @@ class Purchase:
 
     def claim(self, key: bytes) -> bool:
         """Whether to send the pair's call, which is this purchase's from here on if so."""
-        flight = self._flights[key]
-        if self.wants(key):
-            flight.send(self)
-            return True
-        if flight.may_be_sent_by(self):
-            flight.end()
-        return False
+        if not self.wants(key):
+            return False
+        self._flights[key].send(self)
+        return True
 
     def wants(self, key: bytes) -> bool:
-        """Whether the pair's call is this purchase's to send, and somebody waits for it."""
+        """Whether the pair's call is this purchase's to send, and somebody waits for it.
+
+        Where all have left between two attempts, there is no other.
+        """
         flight = self._flights[key]
-        return flight.may_be_sent_by(self) and bool(flight.waiting)
+        if not flight.may_be_sent_by(self):
+            return False
+        if not flight.waiting:
+            flight.end()
+            return False
+        return True
 
     def land(
         self,

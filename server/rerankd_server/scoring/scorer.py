@@ -76,8 +76,9 @@ class Candidate:
     prior: float | None = None
     """The first stage's score, on any scale, higher is better."""
     wanted: Callable[[], bool] = _always
-    """Whether somebody still waits for this candidate's score. May be asked at any time; where it
-    says False, the scorer drops the candidate and yields nothing for it."""
+    """Whether somebody still waits for this candidate's score. Asked before something is spent on
+    it, or again between two attempts; where it says False, the scorer drops the candidate and
+    yields nothing for it."""
     claim: Callable[[], bool] = _always
     """Asked right before something is spent on this candidate, and once it says True, it has to be.
     Where it says False, the scorer drops the candidate in the same way."""
