@@ -241,6 +241,23 @@ async def test_without_a_word_pauses_double_until_a_call_succeeds() -> None:
     assert pauses == [0, 0.5, 1, 2, 4, 8, 16, 16, 0]
 
 
+async def test_an_outage_of_days_ends_like_any_other() -> None:
+    parts = Parts()
+    await down(parts)
+    for n in range(1500):
+        await parts.pass_time(17)
+        parts.call(str(n))
+        await settle()
+        await parts.fail(DOWN, str(n))
+    await parts.pass_time(17)
+    parts.call("back")
+    await settle()
+    await parts.answer("back")
+    parts.call("next")
+    await settle()
+    assert parts.sent[-2:] == ["back", "next"]
+
+
 async def test_a_pause_that_was_too_short_is_followed_by_longer_ones() -> None:
     parts = Parts()
     parts.call("0")

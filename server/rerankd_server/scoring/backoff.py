@@ -9,13 +9,12 @@ each round up to half of what it was before, then one more each round.
 import copy
 
 from rerankd_server.errors import ProviderError
-from rerankd_server.scoring.retrying import PassingError
+from rerankd_server.scoring.retrying import PassingError, doubling
 
 _PATIENCE = 10
 """Failures in a row after which a provider is given up on."""
-_FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 16.0
-"""Seconds. Pauses double from the first to the longest, where the provider names none."""
+"""Seconds. Pauses double up to this, where the provider names none."""
 
 
 class Backoff:
@@ -106,7 +105,7 @@ class Backoff:
         """End the era."""
         # What the provider says is enough, the first time.
         first = self._pauses == 0 and error.retry_after is not None
-        pause = 0.0 if first else min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**self._pauses)
+        pause = 0.0 if first else doubling(self._pauses, _LONGEST_PAUSE)
         self._paused_until = now + pause
         self._pauses += 1
         self._trouble = error

@@ -9,9 +9,18 @@ from rerankd_server.errors import ProviderError, ProviderUnavailableError, RateL
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
-"""Seconds before the second attempt, and at most; as much as the first again is left to chance."""
+"""Seconds. To the pause of one call, up to as much as the first is added by chance."""
 _NEXT_TRY = 1.0
 """Seconds after which a caller may try again, where the provider does not say."""
+
+
+def doubling(times: int, longest: float) -> float:
+    """Give the seconds of a pause that doubled so many times, from half a second to `longest`."""
+    pause = _FIRST_PAUSE
+    while times > 0 and pause < longest:  # not by a power, which overflows in a long outage
+        pause *= 2
+        times -= 1
+    return min(pause, longest)
 
 
 class PassingError(Exception):
@@ -31,7 +40,7 @@ class PassingError(Exception):
         """Give the seconds that this call alone waits, after so many attempts."""
         if self.concerns_all:
             return 0.0
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (attempts - 1))
+        pause = doubling(attempts - 1, _LONGEST_PAUSE)
         return pause + random.uniform(0, _FIRST_PAUSE)  # noqa: S311  # so that not all come at once
 
     def final(self, attempts: int) -> ProviderError:
