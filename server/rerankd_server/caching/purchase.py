@@ -42,8 +42,6 @@ class Flight:
         self.waiting: set[Waiter] = set()
         self.sender: Purchase | None = None
         """Whose call it is; None where none is sent yet."""
-        self.over = False
-        """Whether it landed, or was dropped: it is of no more use."""
         self._key = key
         self._in_flight = in_flight
         self._room = room
@@ -54,8 +52,8 @@ class Flight:
         """Let `purchase` send it."""
         self._purchases.add(purchase)
 
-    def may_be_sent_by(self, purchase: "Purchase") -> bool:
-        """Whether `purchase` has to do with it still, and no other has sent it."""
+    def is_held_by(self, purchase: "Purchase") -> bool:
+        """Whether it is on its way still, and `purchase` may send it, or has."""
         return purchase in self._purchases
 
     def send(self, purchase: "Purchase") -> None:
@@ -75,16 +73,15 @@ class Flight:
     def unawait(self, *waiters: Waiter) -> None:
         """Note that these wait no more. Where nobody does, and no call is sent, it is dropped."""
         self.waiting.difference_update(waiters)
-        if not self.waiting and self.sender is None and not self.over:
+        is_over = self._in_flight.get(self._key) is not self
+        if not self.waiting and self.sender is None and not is_over:
             self.end()
 
     def end(self) -> None:
-        """Be over. Later flights of the same pair are not touched."""
-        self.over = True
+        """Be over: it landed, or was dropped, and a later one of the same pair may follow."""
         if self.sender is None:
             self._room.leave()
-        if self._in_flight.get(self._key) is self:
-            del self._in_flight[self._key]
+        del self._in_flight[self._key]
         for purchase in list(self._purchases):
             self.leave(purchase)
 
@@ -115,7 +112,7 @@ class Purchase:
         Where all have left between two attempts, there is no other.
         """
         flight = self._flights[key]
-        if not flight.may_be_sent_by(self):
+        if not flight.is_held_by(self):
             return False
         if not flight.waiting:
             flight.end()
@@ -164,7 +161,7 @@ class Purchase:
 
     def end(self) -> None:
         """Nobody may be left waiting when the scorer has said all."""
-        if any(flight.waiting and self._may_end(flight) for flight in self._flights.values()):
+        if any(flight.waiting and flight.is_held_by(self) for flight in self._flights.values()):
             self.crash(RuntimeError("a scorer passed over a candidate that was wanted"))
 
     def dismiss(self) -> None:
@@ -190,7 +187,7 @@ class Purchase:
         call, as when the key was rejected meanwhile, is the owner's alone: others may do better.
         """
         flight = self._flights[key]
-        if not self._may_end(flight):
+        if not flight.is_held_by(self):
             return ()
         if found or flight.sender is self:
             flight.end()
@@ -200,7 +197,3 @@ class Purchase:
             return ()
         flight.unawait(self._owner)
         return (self._owner,)
-
-    def _may_end(self, flight: Flight) -> bool:
-        """Whether the flight is still on its way, and its call is not another purchase's."""
-        return not flight.over and flight.sender in (None, self)

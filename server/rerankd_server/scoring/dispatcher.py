@@ -160,12 +160,13 @@ class Dispatcher:
             call = self._next()
             if call is None:
                 return
-            if refusal := self._refusal(now, call.tokens):
+            quota = max(self._call_quota.wait(now, 1), self._token_quota.wait(now, call.tokens))
+            if refusal := self._refusal(now, quota):
                 self._refuse(refusal)
                 return
             if self._in_flight >= self._allowance.concurrency or self._backoff.is_full:
                 return
-            if wait := self._wait(now, call.tokens):
+            if wait := max(quota, self._wait(now, call.tokens)):
                 self._alarm = self._clock.later(wait, self._give_turns)
                 return
             self._pop()
@@ -198,20 +199,17 @@ class Dispatcher:
             self._pop()
             call.turn.set_exception(refusal)
 
-    def _refusal(self, now: float, tokens: float) -> ProviderError | None:
-        """Give what to tell those who wait, where that is not worth it."""
+    def _refusal(self, now: float, quota: float) -> ProviderError | None:
+        """Give what to tell those who wait, where that is not worth it; `quota` is its wait."""
         longest = self._allowance.longest_wait
-        quota = max(self._call_quota.wait(now, 1), self._token_quota.wait(now, tokens))
         if quota > longest:
             return PassingError("says that its limit is used up", rate_limited=True).refusal(quota)
         return self._backoff.refusal(now, longest)
 
     def _wait(self, now: float, tokens: float) -> float:
-        """Give the seconds until a call of some `tokens` may be sent."""
+        """Give the seconds until a call of some `tokens` may be sent, as far as we decide it."""
         return max(
             self._backoff.wait(now),
-            self._call_quota.wait(now, 1),
-            self._token_quota.wait(now, tokens),
             self._call_window.wait(now, 1),
             self._token_window.wait(now, tokens),
         )
