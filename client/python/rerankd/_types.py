@@ -91,6 +91,9 @@ class Usage:
     """US dollars spent; None where the model's price is not known."""
     saved_usd: float | None = None
     """US dollars that the cached and shared pairs would have cost."""
+    saved_prompt_tokens: int = 0
+    saved_completion_tokens: int = 0
+    """Tokens that the cached and shared pairs took when they were bought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,17 @@ class Model:
     name: str
     description: str
     is_default: bool
+    kind: str = ""
+    """How it scores, such as "pointwise", or what it makes of its parts, such as "cascade"."""
+    parts: Sequence[str] = ()
+    """Names of the models that it combines."""
+    provider: str = ""
+    """The provider's name; empty where none is asked."""
+    provider_model: str = ""
+    """The model's name there."""
+    prompt_price_usd: float | None = None
+    completion_price_usd: float | None = None
+    """US dollars for a million tokens; None where not known, or where no model is asked."""
 
 
 _CACHE_MODES = {
@@ -198,13 +212,31 @@ def to_ranking(response: pb.RerankResponse) -> Ranking:
             completion_tokens=usage.completion_tokens,
             cost_usd=usage.cost_usd if usage.HasField("cost_usd") else None,
             saved_usd=usage.saved_usd if usage.HasField("saved_usd") else None,
+            saved_prompt_tokens=usage.saved_prompt_tokens,
+            saved_completion_tokens=usage.saved_completion_tokens,
         ),
     )
 
 
 def to_models(response: pb.ListModelsResponse) -> Sequence[Model]:
     """Read the list of models."""
-    return [Model(model.name, model.description, model.is_default) for model in response.models]
+    return [_to_model(model) for model in response.models]
+
+
+def _to_model(model: pb.Model) -> Model:
+    return Model(
+        name=model.name,
+        description=model.description,
+        is_default=model.is_default,
+        kind=model.kind,
+        parts=tuple(model.parts),
+        provider=model.provider,
+        provider_model=model.provider_model,
+        prompt_price_usd=model.prompt_price_usd if model.HasField("prompt_price_usd") else None,
+        completion_price_usd=(
+            model.completion_price_usd if model.HasField("completion_price_usd") else None
+        ),
+    )
 
 
 def _to_document(document: str | Document) -> pb.Document:

@@ -104,7 +104,7 @@ class RankedDocument(_message.Message):
     def __init__(self, index: _Optional[int] = ..., id: _Optional[str] = ..., relevance_score: _Optional[float] = ..., source: _Optional[_Union[ScoreSource, str]] = ..., unscored_reason: _Optional[_Union[UnscoredReason, str]] = ..., document: _Optional[_Union[Document, _Mapping]] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("cached_pairs", "scored_pairs", "shared_pairs", "unscored_pairs", "model_calls", "prompt_tokens", "completion_tokens", "cost_usd", "saved_usd")
+    __slots__ = ("cached_pairs", "scored_pairs", "shared_pairs", "unscored_pairs", "model_calls", "prompt_tokens", "completion_tokens", "cost_usd", "saved_usd", "saved_prompt_tokens", "saved_completion_tokens")
     CACHED_PAIRS_FIELD_NUMBER: _ClassVar[int]
     SCORED_PAIRS_FIELD_NUMBER: _ClassVar[int]
     SHARED_PAIRS_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +114,8 @@ class Usage(_message.Message):
     COMPLETION_TOKENS_FIELD_NUMBER: _ClassVar[int]
     COST_USD_FIELD_NUMBER: _ClassVar[int]
     SAVED_USD_FIELD_NUMBER: _ClassVar[int]
+    SAVED_PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SAVED_COMPLETION_TOKENS_FIELD_NUMBER: _ClassVar[int]
     cached_pairs: int
     scored_pairs: int
     shared_pairs: int
@@ -123,7 +125,9 @@ class Usage(_message.Message):
     completion_tokens: int
     cost_usd: float
     saved_usd: float
-    def __init__(self, cached_pairs: _Optional[int] = ..., scored_pairs: _Optional[int] = ..., shared_pairs: _Optional[int] = ..., unscored_pairs: _Optional[int] = ..., model_calls: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., cost_usd: _Optional[float] = ..., saved_usd: _Optional[float] = ...) -> None: ...
+    saved_prompt_tokens: int
+    saved_completion_tokens: int
+    def __init__(self, cached_pairs: _Optional[int] = ..., scored_pairs: _Optional[int] = ..., shared_pairs: _Optional[int] = ..., unscored_pairs: _Optional[int] = ..., model_calls: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., cost_usd: _Optional[float] = ..., saved_usd: _Optional[float] = ..., saved_prompt_tokens: _Optional[int] = ..., saved_completion_tokens: _Optional[int] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()
@@ -136,11 +140,23 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "description", "is_default")
+    __slots__ = ("name", "description", "is_default", "kind", "parts", "provider", "provider_model", "prompt_price_usd", "completion_price_usd")
     NAME_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_PRICE_USD_FIELD_NUMBER: _ClassVar[int]
+    COMPLETION_PRICE_USD_FIELD_NUMBER: _ClassVar[int]
     name: str
     description: str
     is_default: bool
-    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., is_default: bool = ...) -> None: ...
+    kind: str
+    parts: _containers.RepeatedScalarFieldContainer[str]
+    provider: str
+    provider_model: str
+    prompt_price_usd: float
+    completion_price_usd: float
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., is_default: bool = ..., kind: _Optional[str] = ..., parts: _Optional[_Iterable[str]] = ..., provider: _Optional[str] = ..., provider_model: _Optional[str] = ..., prompt_price_usd: _Optional[float] = ..., completion_price_usd: _Optional[float] = ...) -> None: ...
