@@ -203,7 +203,7 @@ class _Board:
 
     def note(self, progress: Progress) -> None:
         """Take in outcomes."""
-        for index, score in progress.scores.items():
+        for index, score in progress.found.items():
             self._scores[index] = score.value
             self._sources[index] = progress.source
         self._unscored.update(progress.unscored)

@@ -107,7 +107,7 @@ class Request:
         candidates = [Candidate(text) for text in self.texts]
         async with aclosing(cached.score(Ask("q"), candidates)) as progress:
             async for step in progress:
-                self.found.update(step.scores)
+                self.found.update(step.found)
                 self.found.update(step.unscored)
 
 
@@ -205,7 +205,7 @@ async def check_store(cached: Cached, script: ScriptedProvider) -> None:
     candidates = [Candidate(text) for text in DOCUMENTS]
     stored: dict[int, Score] = {}
     async for step in cached.score(Ask("q", cache_mode=CacheMode.ONLY_IF_CACHED), candidates):
-        stored.update(step.scores)
+        stored.update(step.found)
     assert {DOCUMENTS[position] for position in stored} == set(+script.answered)
     for position, score in stored.items():
         assert score.value == right(DOCUMENTS[position])

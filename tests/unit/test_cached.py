@@ -58,7 +58,7 @@ async def run(cached: Cached, texts: Sequence[str], ask: Ask = ASK) -> list[Prog
 def outcomes(steps: Sequence[Progress]) -> dict[int, float | Reason]:
     found: dict[int, float | Reason] = {}
     for step in steps:
-        for position, score in step.scores.items():
+        for position, score in step.found.items():
             assert position not in found
             found[position] = score.value
         for position, unscored in step.unscored.items():
@@ -162,7 +162,7 @@ async def test_a_score_is_stored_before_it_is_seen(parts: Parts) -> None:
     candidates = [Candidate("0.1"), Candidate("0.2")]
     seen = 0
     async for step in parts.cached.score(ASK, candidates):
-        seen += len(step.scores)
+        seen += len(step.found)
         assert await parts.store.count() >= seen > 0
 
 

@@ -1,11 +1,12 @@
 """The stored value: what was put in comes out, or nothing does."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankd_server.caching import envelope
 from rerankd_server.caching.envelope import seal, unseal
-from rerankd_server.scoring.scorer import Score
+from rerankd_server.scoring.scorer import Score, Vector
 
 KEY = bytes(range(32))
 SCORE = Score(
@@ -41,7 +42,7 @@ scores = st.builds(
 def test_stored_bytes_are_read_by_every_later_version() -> None:
     assert seal(KEY, SCORE).hex() == GOLDEN
     read = unseal(KEY, bytes.fromhex(GOLDEN))
-    assert read is not None
+    assert isinstance(read, Score)
     assert (read.value, read.model) == (SCORE.value, SCORE.model)
     assert (read.prompt_tokens, read.completion_tokens) == (412, 1)
     assert read.scored_at == SCORE.scored_at
@@ -103,6 +104,39 @@ def test_an_ordinary_value_is_small() -> None:
 
 
 def test_an_envelope_with_more_labels_than_shares_reads_as_a_miss() -> None:
-    cut = seal(KEY, SCORE)[envelope._HEAD.size :][: envelope._BODY.size + 3]
-    planted = envelope._HEAD.pack(envelope._VERSION, envelope._checksum(KEY, cut)) + cut
-    assert unseal(KEY, planted) is None
+    cut = seal(KEY, SCORE)[envelope._HEAD.size :][: envelope._SCORE_BODY.size + 3]
+    assert unseal(KEY, planted(1, cut)) is None
+
+
+@given(
+    st.builds(
+        Vector,
+        data=st.lists(st.binary(min_size=4, max_size=4), min_size=1, max_size=9).map(b"".join),
+        model=st.text(st.characters(codec="utf-8"), max_size=60),
+        prompt_tokens=st.integers(0, (1 << 24) - 1),
+        completion_tokens=st.integers(0, (1 << 24) - 1),
+        scored_at=st.integers(0, (1 << 32) - 1),
+    )
+)
+def test_an_embedding_comes_out_as_it_was_put_in(vector: Vector) -> None:
+    assert unseal(KEY, seal(KEY, vector)) == vector
+
+
+def test_stored_embeddings_are_read_by_every_later_version() -> None:
+    vector = Vector(b"\0\0\x80?", "m", 3, 0, 5)
+    assert seal(KEY, vector).hex() == "02696535d200000005000003000000016d0000803f"
+    assert unseal(KEY, seal(KEY, vector)) == vector
+
+
+@pytest.mark.parametrize("data", [b"", b"\0\0\x80", b"\0\0\x80?\0"])
+def test_an_embedding_of_no_whole_numbers_reads_as_a_miss(data: bytes) -> None:
+    assert unseal(KEY, planted(2, envelope._vector_body(Vector(data, "m")))) is None
+
+
+def test_another_version_reads_as_a_miss() -> None:
+    assert unseal(KEY, planted(3, envelope._score_body(SCORE))) is None
+
+
+def planted(version: int, body: bytes) -> bytes:
+    """A value with a right checksum."""
+    return envelope._HEAD.pack(version, envelope._checksum(KEY, version, body)) + body

@@ -20,6 +20,7 @@ from rerankd_server.scoring.scorer import (
     Ask,
     CacheMode,
     Candidate,
+    Finding,
     Identity,
     Progress,
     Reason,
@@ -130,10 +131,10 @@ class Call:
         candidates = [Candidate(text) for text in self.texts]
         async with aclosing(cached.score(ask, candidates)) as steps:
             async for step in steps:
-                both: Mapping[int, Score | Unscored] = {**step.scores, **step.unscored}
+                both: Mapping[int, Score | Unscored] = {**step.found, **step.unscored}
                 assert not self.found.keys() & both.keys()
                 self.found.update(both)
-                self.sources[step.source] += len(step.scores)
+                self.sources[step.source] += len(step.found)
                 self.usage += step.usage
 
     async def result(self) -> dict[int, Score | Unscored]:
@@ -342,7 +343,7 @@ async def test_the_second_look_finds_what_landed_since_the_first(
     looked, may_go_on = asyncio.Event(), asyncio.Event()
     read = parts.store.read
 
-    async def slow_read(keys: Sequence[bytes]) -> Mapping[bytes, Score]:
+    async def slow_read(keys: Sequence[bytes]) -> Mapping[bytes, Finding]:
         found = await read(keys)
         if not looked.is_set():
             looked.set()

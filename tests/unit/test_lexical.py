@@ -40,7 +40,7 @@ async def test_it_yields_each_wanted_candidate_once() -> None:
     candidates = [Candidate(f"bee {n}") for n in range(100)]
     candidates[3] = Candidate("bee", claim=lambda: False)
     seen = [
-        item async for step in scorer.score(Ask("bee"), candidates) for item in step.scores.items()
+        item async for step in scorer.score(Ask("bee"), candidates) for item in step.found.items()
     ]
     assert sorted(position for position, _ in seen) == [n for n in range(100) if n != 3]
     assert {(each.scored_at, each.model) for _, each in seen} == {(7, "lexical")}

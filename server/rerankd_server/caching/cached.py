@@ -1,7 +1,8 @@
 """The cache: a scorer around a scorer that answers from the store, and has the rest bought once."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from typing import Generic, cast
 
 from rerankd_server.caching.flights import Flights
 from rerankd_server.caching.key import pair_key, query_key
@@ -11,20 +12,22 @@ from rerankd_server.scoring.scorer import (
     Ask,
     CacheMode,
     Candidate,
+    Finding,
     Identity,
     Progress,
     Reason,
     Scorer,
     Source,
+    T,
     Unscored,
     Usage,
 )
 
 
-class Cached:
+class Cached(Generic[T]):
     """Answers from `store`, and asks `scorer` for the rest; `room` is where pairs wait for it."""
 
-    def __init__(self, scorer: Scorer, store: Store, room: Room | None = None) -> None:
+    def __init__(self, scorer: Scorer[T], store: Store, room: Room | None = None) -> None:
         self._scorer = scorer
         self._store = store
         self._flights = Flights(scorer, store, room or Room())
@@ -34,7 +37,7 @@ class Cached:
         """The inner scorer's: a cache changes no score."""
         return self._scorer.identity
 
-    async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
+    async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[T]]:
         """Yield all stored scores at once, then the others as they land.
 
         Equal pairs of one call are one pair. `ask.cache_mode` says what is read and written; see
@@ -48,9 +51,9 @@ class Cached:
         found = await self._store.read(list(places)) if ask.cache_mode.reads else {}
         if found:
             yield Progress(
-                scores={p: score for key, score in found.items() for p in places[key]},
+                found=self._by_place(found, places),
                 source=Source.CACHE,
-                usage=Usage(cached_pairs=len(found)),
+                usage=Usage.had(Source.CACHE, found.values()),
             )
         missing = {key: positions for key, positions in places.items() if key not in found}
         if not missing:
@@ -66,11 +69,18 @@ class Cached:
         async with aclosing(self._flights.land(ask, firsts)) as landings:
             async for landing in landings:
                 yield Progress(
-                    scores={p: s for key, s in landing.scores.items() for p in missing[key]},
+                    found=self._by_place(landing.found, missing),
                     unscored={p: u for key, u in landing.unscored.items() for p in missing[key]},
                     source=landing.source,
                     usage=landing.usage,
                 )
+
+    def _by_place(
+        self, found: Mapping[bytes, Finding], places: Mapping[bytes, Sequence[int]]
+    ) -> Mapping[int, T]:
+        """Give what was found by position. Under a scorer's keys lies what it gave, and no other."""
+        by_place = {place: found[key] for key in found for place in places[key]}
+        return cast("Mapping[int, T]", by_place)
 
     def dismiss(self) -> None:
         """See `Flights.dismiss`."""

@@ -1,75 +1,128 @@
-"""The stored value: one score and its evidence in about 45 bytes, versioned and checksummed.
+"""The stored value: what was found and its evidence, versioned and checksummed.
+
+A score takes about 45 bytes, an embedding 4 a dimension and some:
 
     offset  bytes  field
-    0       1      version
+    0       1      version: 1 for a score, 2 for an embedding
     1       4      CRC-32 of key, version and everything behind this field
-    5       4      score in millionths
-    9       4      when it was scored, Unix seconds
-    13      3      prompt tokens
-    16      3      completion tokens
-    19      2      which labels have a probability: bit n for label n
-    21      2 n    those probabilities, in 65,535ths
+
+    5       4      score in millionths           5       4      when, Unix seconds
+    9       4      when, Unix seconds            9       3      prompt tokens
+    13      3      prompt tokens                 12      3      completion tokens
+    16      3      completion tokens             15      1      bytes of the name behind it
+    19      2      which labels have a           16      m      the model that answered, UTF-8
+                   probability: bit n, label n   16+m    rest   float32, little-endian
+    21      2 n    those, in 65,535ths
     21+2n   rest   the model that answered, UTF-8
 
-Numbers are big-endian. The key is in the checksum, so a value under another key reads as nothing.
-The label probabilities are kept so that a better way of adding them up needs no new call.
+Other numbers are big-endian. The key is in the checksum, so a value under another key reads as
+nothing. The label probabilities are kept so that a better way of adding them up needs no new call.
 """
 
 import struct
 import zlib
 
-from rerankd_server.scoring.scorer import LABELS, Score
+from rerankd_server.scoring.scorer import LABELS, Finding, Score, Vector
 
-_VERSION = 1
+_SCORE, _VECTOR = 1, 2
 _HEAD = struct.Struct(">BI")
-_BODY = struct.Struct(">II3s3sH")
+_SCORE_BODY = struct.Struct(">II3s3sH")
+_VECTOR_BODY = struct.Struct(">I3s3sB")
 _MICRO = 1_000_000
 _UNIT = 65_535
 _MOST_TOKENS = (1 << 24) - 1
 _MOST_MODEL_BYTES = 255
 
 
-def seal(key: bytes, score: Score) -> bytes:
-    """Write `score`, to be stored under `key`."""
-    shares = [(n, round(p * _UNIT)) for n, p in zip(LABELS, score.labels, strict=False)]
-    shares = [(n, min(share, _UNIT)) for n, share in shares if share > 0]
-    body = _BODY.pack(
-        round(score.value * _MICRO),
-        score.scored_at,
-        min(score.prompt_tokens, _MOST_TOKENS).to_bytes(3, "big"),
-        min(score.completion_tokens, _MOST_TOKENS).to_bytes(3, "big"),
-        sum(1 << n for n, _ in shares),
-    )
-    body += struct.pack(f">{len(shares)}H", *(share for _, share in shares))
-    body += score.model.encode(errors="replace")[:_MOST_MODEL_BYTES]
-    return _HEAD.pack(_VERSION, _checksum(key, body)) + body
+def seal(key: bytes, finding: Finding) -> bytes:
+    """Write `finding`, to be stored under `key`."""
+    if isinstance(finding, Score):
+        version, body = _SCORE, _score_body(finding)
+    else:
+        version, body = _VECTOR, _vector_body(finding)
+    return _HEAD.pack(version, _checksum(key, version, body)) + body
 
 
-def unseal(key: bytes, data: bytes) -> Score | None:
+def unseal(key: bytes, data: bytes) -> Finding | None:
     """Read what was stored under `key`, or None where it is cut, changed, or of another version."""
-    if len(data) < _HEAD.size + _BODY.size:
+    if len(data) < _HEAD.size:
         return None
     version, checksum = _HEAD.unpack_from(data)
     body = data[_HEAD.size :]
-    if version != _VERSION or checksum != _checksum(key, body):
+    if checksum != _checksum(key, version, body):
         return None
-    micro, scored_at, prompt_tokens, completion_tokens, present = _BODY.unpack_from(body)
+    if version == _SCORE and len(body) >= _SCORE_BODY.size:
+        return _score(body)
+    if version == _VECTOR and len(body) >= _VECTOR_BODY.size:
+        return _vector(body)
+    return None
+
+
+def _score_body(score: Score) -> bytes:
+    shares = [(n, round(p * _UNIT)) for n, p in zip(LABELS, score.labels, strict=False)]
+    shares = [(n, min(share, _UNIT)) for n, share in shares if share > 0]
+    body = _SCORE_BODY.pack(
+        round(score.value * _MICRO),
+        score.scored_at,
+        _tokens(score.prompt_tokens),
+        _tokens(score.completion_tokens),
+        sum(1 << n for n, _ in shares),
+    )
+    body += struct.pack(f">{len(shares)}H", *(share for _, share in shares))
+    return body + _model(score.model)
+
+
+def _score(body: bytes) -> Score | None:
+    micro, scored_at, prompt_tokens, completion_tokens, present = _SCORE_BODY.unpack_from(body)
     present_labels = [n for n in LABELS if present >> n & 1]
-    if len(body) < _BODY.size + 2 * len(present_labels):
+    if len(body) < _SCORE_BODY.size + 2 * len(present_labels):
         return None
-    shares = struct.unpack_from(f">{len(present_labels)}H", body, _BODY.size)
+    shares = struct.unpack_from(f">{len(present_labels)}H", body, _SCORE_BODY.size)
     labels = [0.0] * len(LABELS) if present_labels else []
     for n, share in zip(present_labels, shares, strict=True):
         labels[n] = share / _UNIT
     return Score(
         value=micro / _MICRO,
         labels=tuple(labels),
-        model=body[_BODY.size + 2 * len(shares) :].decode(errors="replace"),
+        model=body[_SCORE_BODY.size + 2 * len(shares) :].decode(errors="replace"),
         prompt_tokens=int.from_bytes(prompt_tokens, "big"),
         completion_tokens=int.from_bytes(completion_tokens, "big"),
         scored_at=scored_at,
     )
 
 
-def _checksum(key: bytes, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(bytes([_VERSION]), zlib.crc32(key)))
+def _vector_body(vector: Vector) -> bytes:
+    model = _model(vector.model)
+    head = _VECTOR_BODY.pack(
+        vector.scored_at,
+        _tokens(vector.prompt_tokens),
+        _tokens(vector.completion_tokens),
+        len(model),
+    )
+    return head + model + vector.data
+
+
+def _vector(body: bytes) -> Vector | None:
+    scored_at, prompt_tokens, completion_tokens, length = _VECTOR_BODY.unpack_from(body)
+    start = _VECTOR_BODY.size + length
+    if len(body) <= start or (len(body) - start) % 4:
+        return None
+    return Vector(
+        data=body[start:],
+        model=body[_VECTOR_BODY.size : start].decode(errors="replace"),
+        prompt_tokens=int.from_bytes(prompt_tokens, "big"),
+        completion_tokens=int.from_bytes(completion_tokens, "big"),
+        scored_at=scored_at,
+    )
+
+
+def _tokens(count: int) -> bytes:
+    return min(count, _MOST_TOKENS).to_bytes(3, "big")
+
+
+def _model(name: str) -> bytes:
+    return name.encode(errors="replace")[:_MOST_MODEL_BYTES]
+
+
+def _checksum(key: bytes, version: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(bytes([version]), zlib.crc32(key)))

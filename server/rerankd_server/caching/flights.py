@@ -24,6 +24,7 @@ from rerankd_server.scoring.scorer import (
     Ask,
     CacheMode,
     Candidate,
+    Finding,
     Reason,
     Scorer,
     Source,
@@ -40,7 +41,7 @@ class Flights:
     At most as many as `room` has places wait to be sent.
     """
 
-    def __init__(self, scorer: Scorer, store: Store, room: Room) -> None:
+    def __init__(self, scorer: Scorer[Finding], store: Store, room: Room) -> None:
         self._scorer = scorer
         self._store = store
         self._room = room
@@ -81,7 +82,7 @@ class Flights:
                 landing = await waiter.get()
                 if isinstance(landing, Exception):
                     raise landing
-                left -= len(landing.scores) + len(landing.unscored)
+                left -= len(landing.found) + len(landing.unscored)
                 yield landing
         finally:
             for flight in flights.values():
@@ -119,9 +120,9 @@ class Flights:
         """Bring every flight of `purchase` to its landing."""
         try:
             if ask.cache_mode is CacheMode.READ_WRITE:
-                found = await self._store.read(list(missing))  # the second look
-                purchase.land(Source.CACHE, found)
-                missing = {key: each for key, each in missing.items() if key not in found}
+                stored = await self._store.read(list(missing))  # the second look
+                purchase.land(Source.CACHE, stored)
+                missing = {key: each for key, each in missing.items() if key not in stored}
             keys = list(missing)
             asked = [
                 replace(
@@ -131,11 +132,11 @@ class Flights:
             ]
             async with aclosing(self._scorer.score(ask, asked)) as scored:
                 async for progress in scored:
-                    scores = {keys[i]: score for i, score in progress.scores.items()}
+                    found = {keys[i]: finding for i, finding in progress.found.items()}
                     unscored = {keys[i]: each for i, each in progress.unscored.items()}
                     if ask.cache_mode.writes:
-                        await self._store.write(scores)
-                    purchase.land(progress.source, scores, unscored, progress.usage)
+                        await self._store.write(found)
+                    purchase.land(progress.source, found, unscored, progress.usage)
                     if purchase.left == 0:
                         return
             purchase.end()

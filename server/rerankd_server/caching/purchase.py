@@ -18,7 +18,7 @@ from types import MappingProxyType
 from rerankd_server.caching.room import Room
 from rerankd_server.errors import ShuttingDownError
 from rerankd_server.logs import log_defect
-from rerankd_server.scoring.scorer import NOTHING_USED, Score, Source, Unscored, Usage
+from rerankd_server.scoring.scorer import NOTHING_USED, Finding, Source, Unscored, Usage
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Landing:
 
     source: Source
     usage: Usage = NOTHING_USED
-    scores: dict[bytes, Score] = field(default_factory=dict)
+    found: dict[bytes, Finding] = field(default_factory=dict)
     unscored: dict[bytes, Unscored] = field(default_factory=dict)
 
 
@@ -122,28 +122,28 @@ class Purchase:
     def land(
         self,
         source: Source,
-        scores: Mapping[bytes, Score],
+        found: Mapping[bytes, Finding],
         unscored: Mapping[bytes, Unscored] = MappingProxyType({}),
         usage: Usage = NOTHING_USED,
     ) -> None:
         """Tell everyone who waits. The owner hears of `usage`; to the others it was shared."""
         landings: dict[Waiter, Landing] = {}
-        for key in (*scores, *unscored):
-            for waiter in self._who_hears(key, found=key in scores):
+        for key in (*found, *unscored):
+            for waiter in self._who_hears(key, found=key in found):
                 landing = landings.setdefault(waiter, Landing(source))
-                if key in scores:
-                    landing.scores[key] = scores[key]
+                if key in found:
+                    landing.found[key] = found[key]
                 else:
                     landing.unscored[key] = unscored[key]
         for waiter, landing in landings.items():
             if source is Source.CACHE:
-                landing.usage = Usage(cached_pairs=len(landing.scores))
+                landing.usage = Usage.had(source, landing.found.values())
             elif waiter is self._owner:
                 landing.usage = usage
             else:
                 landing.source = Source.SHARED
-                landing.usage = Usage(
-                    shared_pairs=len(landing.scores), unscored_pairs=len(landing.unscored)
+                landing.usage = Usage.had(Source.SHARED, landing.found.values()) + Usage(
+                    unscored_pairs=len(landing.unscored)
                 )
             waiter.put_nowait(landing)
 

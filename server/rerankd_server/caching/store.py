@@ -27,7 +27,7 @@ import structlog
 from rerankd_server.caching.envelope import seal, unseal
 from rerankd_server.condition import Condition
 from rerankd_server.errors import ConfigError
-from rerankd_server.scoring.scorer import Score
+from rerankd_server.scoring.scorer import Finding
 
 T = TypeVar("T")
 
@@ -154,11 +154,11 @@ class Store:
         """Give the number of stored scores; 0 where the store cannot say."""
         return await self._guarded("read", len, 0)
 
-    async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Score]:
+    async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Finding]:
         """Give the scores that are stored under `keys`, without those that are not."""
         return await self._guarded("read", partial(self._read, keys), {})
 
-    async def write(self, scores: Mapping[bytes, Score]) -> None:
+    async def write(self, scores: Mapping[bytes, Finding]) -> None:
         """Store `scores`; when this returns they are committed, and survive the process's death.
 
         After a failure nothing is stored for a second.
@@ -173,9 +173,9 @@ class Store:
                 self._no_writing_until = now() + _REST
                 return
 
-    def _read(self, keys: Sequence[bytes], cache: Any) -> Mapping[bytes, Score]:
+    def _read(self, keys: Sequence[bytes], cache: Any) -> Mapping[bytes, Finding]:
         oldest = 0 if self._ttl is None else self._clock() - self._ttl
-        found: dict[bytes, Score] = {}
+        found: dict[bytes, Finding] = {}
         for key in keys:
             if (data := cache.get(key)) is None or (score := unseal(key, data)) is None:
                 continue

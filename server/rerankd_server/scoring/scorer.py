@@ -4,10 +4,12 @@ A scorer is asked about some candidates for one query and yields outcomes as the
 Scorers compose: a cache is a scorer around a scorer, and so is anything that combines others.
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Generic, Protocol
+
+from typing_extensions import TypeVar
 
 from rerankd_server.errors import ProviderError
 
@@ -101,6 +103,25 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Vector:
+    """One text's embedding, which stands where other scorers give a score."""
+
+    data: bytes
+    """float32, little-endian, of length 1."""
+    model: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    scored_at: int = 0
+
+
+Finding = Score | Vector
+"""What is found out about a candidate, and stored."""
+
+T = TypeVar("T", bound=Finding, default=Score)
+T_co = TypeVar("T_co", bound=Finding, default=Score, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Unscored:
     """Why one pair has no score."""
 
@@ -120,6 +141,12 @@ class Usage:
     model_calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    saved_prompt_tokens: int = 0
+    saved_completion_tokens: int = 0
+    """What cached and shared pairs took when they were bought."""
+    cost_usd: float | None = 0.0
+    saved_usd: float | None = 0.0
+    """US dollars; None where a price is not known, and so in every sum with it."""
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -130,31 +157,52 @@ class Usage:
             self.model_calls + other.model_calls,
             self.prompt_tokens + other.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
+            self.saved_prompt_tokens + other.saved_prompt_tokens,
+            self.saved_completion_tokens + other.saved_completion_tokens,
+            _sum(self.cost_usd, other.cost_usd),
+            _sum(self.saved_usd, other.saved_usd),
         )
+
+    @classmethod
+    def had(cls, source: Source, found: Collection[Finding]) -> "Usage":
+        """Give the usage of `found`, which nobody had to buy now."""
+        return cls(
+            cached_pairs=len(found) if source is Source.CACHE else 0,
+            shared_pairs=len(found) if source is Source.SHARED else 0,
+            saved_prompt_tokens=sum(each.prompt_tokens for each in found),
+            saved_completion_tokens=sum(each.completion_tokens for each in found),
+        )
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
 
 
 NOTHING_USED = Usage()
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Generic[T_co]):
     """Outcomes that became known together. Keys are positions in the candidates that were asked."""
 
-    scores: Mapping[int, Score] = field(default_factory=dict)
+    found: Mapping[int, T_co] = field(default_factory=dict)
     unscored: Mapping[int, Unscored] = field(default_factory=dict)
     source: Source = Source.MODEL
-    """Where `scores` came from."""
+    """Where `found` came from."""
     usage: Usage = NOTHING_USED
+    interim: Mapping[int, T_co] = field(default_factory=dict)
+    """Scores, from the cache or a cheaper model, that stand in until the outcome is known, and for
+    good where there is none."""
 
 
-class Scorer(Protocol):
+class Scorer(Protocol[T_co]):
     """Something that scores candidates for a query."""
 
     @property
     def identity(self) -> Identity:
         """Everything about this scorer that can change a score; constant for its life."""
 
-    def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
+    def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[T_co]]:
         """Yield each candidate's outcome once, in any order, as soon as it is known.
 
         A candidate's score depends on `ask` and that candidate alone, unless the scorer's own
