@@ -33,6 +33,7 @@ from rerankd_server.scoring.dispatcher import Allowance
 from rerankd_server.scoring.lexical import LexicalScorer, load_frequencies
 from rerankd_server.scoring.llm import LLMScorer
 from rerankd_server.scoring.provider import OPENAI, Endpoint, Provider
+from rerankd_server.scoring.remote_model import RemoteModel
 from rerankd_server.scoring.scorer import Scorer
 from rerankd_server.scoring.truncated import Truncated
 
@@ -187,10 +188,12 @@ def _build_models(settings: Settings, parts: _Parts) -> list[Model]:
         )
         parts.provider = Provider(endpoint, allowance)
         scorer = LLMScorer(
-            parts.provider,
-            settings.provider_name or (settings.base_url or OPENAI).rstrip("/"),
-            settings.default_model,
-            workers=settings.concurrency,
+            RemoteModel(
+                parts.provider,
+                settings.provider_name or (settings.base_url or OPENAI).rstrip("/"),
+                settings.default_model,
+                workers=settings.concurrency,
+            )
         )
         description = f"{settings.default_model}, asked about each document alone"
         cached = _cached(scorer, settings, parts, Room(settings.max_queue))

@@ -16,7 +16,6 @@ import openai
 from bench.texts import texts
 from rerankd_server.scoring import prompt
 from rerankd_server.scoring.parameters import Parameters
-from rerankd_server.scoring.provider import _arguments
 
 
 async def _create(client: openai.AsyncOpenAI, body: Any) -> None:
@@ -51,7 +50,7 @@ def _body(query: str, text: str) -> Any:
             {"role": "system", "content": prompt.SYSTEM},
             {"role": "user", "content": prompt.user_message(query, "", text)},
         ],
-        **_arguments(Parameters()),
+        **Parameters().arguments(),
     }
 
 

@@ -22,6 +22,7 @@ from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.scoring.dispatcher import Allowance
 from rerankd_server.scoring.llm import LLMScorer
 from rerankd_server.scoring.provider import Endpoint, Provider
+from rerankd_server.scoring.remote_model import RemoteModel
 from rerankd_server.scoring.scorer import Ask, CacheMode, Candidate, Reason, Score, Unscored
 from support.clock import FastClock
 from support.provider import Call, FakeProvider, completion, failure, fake_provider
@@ -135,7 +136,8 @@ async def run(
             Allowance(concurrency=concurrency),
             FastClock(),
         )
-        cached = Cached(LLMScorer(provider, "p", "m", workers=concurrency), store, room)
+        model = RemoteModel(provider, "p", "m", workers=concurrency)
+        cached = Cached(LLMScorer(model), store, room)
         requests: list[Request] = []
         for step in schedule:
             await take(step, cached, script, requests)
@@ -172,8 +174,9 @@ def check_rest(cached: Cached, provider: Provider, room: Room, fake: FakeProvide
     assert not cached._flights._in_flight
     assert not cached._flights._purchases
     assert room.taken == 0
-    assert not provider._dispatcher._lines
-    assert provider._dispatcher._in_flight == 0
+    dispatcher = provider._dispatcher("m")
+    assert not dispatcher._lines
+    assert dispatcher._in_flight == 0
     assert fake.in_flight == 0
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 from aiohttp import web
@@ -14,6 +14,8 @@ from structlog.testing import capture_logs
 
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
+from rerankd_server.scoring.answers import Reply
+from rerankd_server.scoring.inquiry import Group, Verdict
 from rerankd_server.scoring.llm import LLMScorer
 from support.provider import Call, FakeProvider, completion, fails, failure, label_in
 from support.server import Stub, ask, running, stub_of
@@ -241,14 +243,14 @@ async def test_a_model_that_is_not_there_is_asked_for_once_a_worker(
 async def test_one_documents_defect_is_its_own(
     stub: Stub, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = LLMScorer._judge
+    read = LLMScorer._read
 
-    async def sometimes_broken(self: LLMScorer, *arguments: Any) -> Any:
-        if arguments[1] == 1:
+    def sometimes_broken(self: LLMScorer, reply: Reply, group: Group) -> Verdict:
+        if 1 in group.positions:
             raise RuntimeError("a private text")
-        return await judge(self, *arguments)
+        return read(self, reply, group)
 
-    monkeypatch.setattr(LLMScorer, "_judge", sometimes_broken)
+    monkeypatch.setattr(LLMScorer, "_read", sometimes_broken)
     response = await stub.RerankOnce(ask("q", ["2 a", "9 b", "5 c"]))
     assert [result.index for result in response.results] == [2, 0, 1]
     assert response.results[2].unscored_reason == pb.UNSCORED_REASON_FAILED
@@ -316,7 +318,7 @@ async def test_a_defect_tells_the_caller_nothing_private(
     def broken(*_: object) -> None:
         raise RuntimeError("a private text")
 
-    monkeypatch.setattr(LLMScorer, "_judge", broken)
+    monkeypatch.setattr(LLMScorer, "_read", broken)
     with capture_logs() as logs:
         found = await fail(stub, ask("q", ["1 a"]))
     assert (found.code, found.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")

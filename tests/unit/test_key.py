@@ -8,6 +8,7 @@ from rerankd_server.caching.key import pair_key, query_key
 from rerankd_server.config import Settings
 from rerankd_server.scoring.llm import LLMScorer
 from rerankd_server.scoring.provider import Endpoint, Provider
+from rerankd_server.scoring.remote_model import RemoteModel
 
 IDENTITY = {"kind": "llm", "model": "m"}
 texts = st.text(max_size=20)
@@ -104,14 +105,14 @@ def test_every_setting_is_classified() -> None:
 
 
 def scorer_key(provider_name: str = "p", model: str = "m") -> bytes:
-    scorer = LLMScorer(Provider(Endpoint()), provider_name, model, workers=1)
+    scorer = LLMScorer(RemoteModel(Provider(Endpoint()), provider_name, model, workers=1))
     return query_key(scorer.identity, "", "q")
 
 
 def test_the_llm_scorer_is_in_the_key_with_all_that_it_asks_for() -> None:
     assert scorer_key(provider_name="other") != scorer_key()
     assert scorer_key(model="other") != scorer_key()
-    scorer = LLMScorer(Provider(Endpoint()), "p", "m", workers=1)
+    scorer = LLMScorer(RemoteModel(Provider(Endpoint()), "p", "m", workers=1))
     assert set(scorer.identity) == {
         "kind",
         "provider",
@@ -125,6 +126,6 @@ def test_the_llm_scorer_is_in_the_key_with_all_that_it_asks_for() -> None:
 
 
 def test_each_part_of_an_identity_changes_the_key() -> None:
-    identity = LLMScorer(Provider(Endpoint()), "p", "m", workers=1).identity
+    identity = LLMScorer(RemoteModel(Provider(Endpoint()), "p", "m", workers=1)).identity
     changed = {query_key({**identity, name: "other"}, "", "q") for name in identity}
     assert len(changed | {query_key(identity, "", "q")}) == len(identity) + 1

@@ -43,8 +43,11 @@ async def client(
         await provider.close()
 
 
+MESSAGES = [{"role": "user", "content": "user"}]
+
+
 def errand(wanted: Callable[[], bool] = lambda: True) -> Errand:
-    return Errand("system", "user", wanted, wanted, Line())
+    return Errand(lambda: {"messages": MESSAGES}, wanted, wanted, Line(), tokens=1)
 
 
 async def ask(provider: Provider, learnt: Learnt | None = None) -> Reply | None:
@@ -84,10 +87,7 @@ async def test_what_is_sent(provider: FakeProvider) -> None:
     assert call.headers["Authorization"] == "Bearer sk-test"
     assert call.body == {
         "model": "m",
-        "messages": [
-            {"role": "system", "content": "system"},
-            {"role": "user", "content": "user"},
-        ],
+        "messages": MESSAGES,
         "temperature": 0,
         "max_tokens": 8,
         "logprobs": True,

@@ -78,7 +78,7 @@ class Cached(Generic[T]):
     def _by_place(
         self, found: Mapping[bytes, Finding], places: Mapping[bytes, Sequence[int]]
     ) -> Mapping[int, T]:
-        """Give what was found by position. Under a scorer's keys lies what it gave, and no other."""
+        """Give what was found by position; what lies under a scorer's keys is what it gave."""
         by_place = {place: found[key] for key in found for place in places[key]}
         return cast("Mapping[int, T]", by_place)
 

@@ -23,28 +23,30 @@ def to_reply(completion: Any) -> Reply:
     usage = completion.get("usage") or {}
     content = (choice.get("logprobs") or {}).get("content") or ()
     return Reply(
-        text=_text(message.get("content")),
-        finish=_text(choice.get("finish_reason")),
+        text=text(message.get("content")),
+        finish=text(choice.get("finish_reason")),
         refused=bool(message.get("refusal")),
-        tokens=tuple(Token(_text(token["token"]), _alternatives(token)) for token in content),
-        model=_text(completion.get("model")),
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
+        tokens=tuple(Token(text(token["token"]), _alternatives(token)) for token in content),
+        model=text(completion.get("model")),
+        prompt_tokens=count(usage.get("prompt_tokens")),
+        completion_tokens=count(usage.get("completion_tokens")),
     )
 
 
 def _alternatives(token: Any) -> Mapping[str, float]:
-    found = {_text(token["token"]): _probability(token["logprob"])}
+    found = {text(token["token"]): _probability(token["logprob"])}
     for other in token.get("top_logprobs") or ():
-        found[_text(other["token"])] = _probability(other["logprob"])
+        found[text(other["token"])] = _probability(other["logprob"])
     return found
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """Give `value` where it is a text, and "" where not."""
     return value if isinstance(value, str) else ""
 
 
-def _count(value: object) -> int:
+def count(value: object) -> int:
+    """Give `value` where it is a number of tokens, and 0 where not."""
     return min(max(0, value), _MOST_TOKENS) if isinstance(value, int) else 0
 
 

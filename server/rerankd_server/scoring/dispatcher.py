@@ -1,4 +1,4 @@
-"""Whose call is sent next, and when: everything that one provider is asked goes through here.
+"""Whose call is sent next, and when: everything that one model is asked goes through here.
 
 Each request has a line, and the lines take turns, call by call: so one document waits for a call of
 each other request, and not for all of them. A turn comes when fewer calls are in flight than may
@@ -30,7 +30,7 @@ millisecond, and callers whose deadline comes must not wait behind a hundred of 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """How much one provider is asked."""
+    """How much one model of a provider is asked."""
 
     concurrency: int = 32
     """Most calls in flight."""
@@ -73,13 +73,20 @@ class Line:
 
 
 class Dispatcher:
-    """Gives turns to call one provider.
+    """Gives turns to call one model of a provider.
 
-    `condition` tells whether the provider is given up on.
+    `condition` tells whether it is given up on, and that `doing` fails.
     """
 
-    def __init__(self, allowance: Allowance, clock: Clock) -> None:
-        self.condition = Condition("provider")
+    def __init__(
+        self,
+        allowance: Allowance,
+        clock: Clock,
+        condition: Condition | None = None,
+        doing: str = "calls",
+    ) -> None:
+        self.condition = condition or Condition("provider")
+        self._doing = doing
         self._allowance = allowance
         self._clock = clock
         self._lines: deque[Line] = deque()
@@ -132,14 +139,14 @@ class Dispatcher:
             self._token_window.correct(turn.tokens, tokens)
         self._backoff.answered(turn.era)
         if not self._backoff.given_up:
-            self.condition.works("calls")
+            self.condition.works(self._doing)
 
     def failed(self, turn: Turn, error: PassingError | ProviderError) -> None:
         """Note that a call failed. A ProviderError is one that every other call would meet too."""
         now, era = self._clock.now(), self._backoff.era
         self._backoff.failed(turn.era, error, now)
         if self._backoff.given_up:
-            self.condition.fails("calls", str(error))
+            self.condition.fails(self._doing, str(error))
         elif self._backoff.era != era:
             _log.info("provider asks for a pause", seconds=round(self._backoff.wait(now), 3))
 

@@ -1,19 +1,16 @@
-"""The LLM scorer: one prompt a document, all in flight together."""
+"""The pointwise scorer: one prompt a document, all in flight together."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
 
-from rerankd_server.errors import DefectError, ProviderError
-from rerankd_server.logs import log_defect
 from rerankd_server.scoring import prompt
-from rerankd_server.scoring.answers import read_answer
-from rerankd_server.scoring.dispatcher import Line
+from rerankd_server.scoring.answers import Answer, Reply, read_answer
+from rerankd_server.scoring.inquiry import Group, Inquiry, Verdict
 from rerankd_server.scoring.parameters import Learnt, Parameters
-from rerankd_server.scoring.provider import Errand, Provider
+from rerankd_server.scoring.provider import Errand
+from rerankd_server.scoring.remote_model import RemoteModel
 from rerankd_server.scoring.scorer import (
-    LABELS,
     Ask,
     Candidate,
     Identity,
@@ -21,158 +18,61 @@ from rerankd_server.scoring.scorer import (
     Reason,
     Score,
     Unscored,
-    Usage,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """What came of one candidate."""
-
-    position: int
-    outcome: Score | Unscored
-    usage: Usage
+REFUSED = Unscored(Reason.REFUSED)
 
 
 class LLMScorer:
-    """Asks `model` at `provider` about each document alone.
-
-    `provider_name` stands for the provider in the cache key, so that a provider that keeps its name
-    keeps its scores when its address changes. At most `workers` candidates of one call are under
-    way together; the provider bounds all calls.
-    """
+    """Asks `model` about each document alone, for at most `max_tokens` tokens."""
 
     def __init__(
         self,
-        provider: Provider,
-        provider_name: str,
-        model: str,
-        workers: int,
+        model: RemoteModel,
+        max_tokens: int | None = Parameters().max_tokens,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        wish = Parameters()
-        self._provider = provider
+        wish = Parameters(max_tokens=max_tokens)
         self._model = model
-        self._workers = workers
         self._clock = clock
         self._learnt = Learnt(wish)
-        # The parameters are those we ask for. What the model refuses of them follows from the
-        # provider and the model, which are here too; so a restart, which forgets, finds its scores.
-        self._identity = {
-            "kind": "llm",
-            "provider": provider_name,
-            "model": model,
-            "prompt": prompt.IDENTITY,
-            "labels": f"{LABELS[0]}-{LABELS[-1]}",
-            "temperature": str(wish.temperature),
-            "max_tokens": str(wish.max_tokens),
-            "top_logprobs": str(wish.top_logprobs),
-        }
+        self._identity = model.identity("llm", wish, prompt.IDENTITY)
 
     @property
     def identity(self) -> Identity:
         """Provider, model, prompt, labels and every parameter asked for."""
         return self._identity
 
-    async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
-        """Score each candidate by a call of its own; see `Scorer.score`.
-
-        Once the provider does not know the model, what is not sent yet is not sent.
-        """
-        done: asyncio.Queue[_Judged | None] = asyncio.Queue()
-        queue = iter(enumerate(candidates))
-        hope = _Hope()
-        line = Line()
-
-        async def work() -> None:
-            for position, candidate in queue:
-                if not candidate.wanted():
-                    done.put_nowait(None)
-                    continue
-                try:
-                    judged = await self._judge(ask, position, candidate, line, hope)
-                except Exception as error:  # noqa: BLE001  # one document's defect is its own
-                    log_defect(error)
-                    judged = _failed(position, DefectError(), calls=0)
-                done.put_nowait(judged)
-
-        workers = [asyncio.create_task(work()) for _ in range(min(self._workers, len(candidates)))]
-        try:
-            left = len(candidates)
-            while left:
-                judged = [await done.get()]
-                while not done.empty():
-                    judged.append(done.get_nowait())
-                left -= len(judged)
-                yield _progress(judged)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-
-    async def _judge(
-        self, ask: Ask, position: int, candidate: Candidate, line: Line, hope: "_Hope"
-    ) -> _Judged | None:
-        errand = Errand(
-            system=prompt.SYSTEM,
-            user=prompt.user_message(ask.query, ask.instruction, candidate.text),
-            wanted=lambda: hope.lost is None and candidate.wanted(),
-            claim=lambda: hope.lost is None and candidate.claim(),
-            line=line,
+    def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
+        """Score each candidate by a call of its own; see `Scorer.score`."""
+        user_message = partial(prompt.user_message, ask.query, ask.instruction)
+        inquiry: Inquiry[Reply, Score] = Inquiry(
+            send=self._send,
+            write=lambda asked: self._model.body(prompt.SYSTEM, user_message(asked[0].text)),
+            read=self._read,
+            overhead=len(prompt.SYSTEM.encode()) + len(user_message("").encode()),
         )
-        try:
-            reply = await self._provider.complete(self._model, errand, self._learnt)
-        except ProviderError as error:
-            if error.stops_everything:
-                hope.lost = hope.lost or error
-            return _failed(position, error, errand.calls)
-        if reply is None:
-            return None if hope.lost is None else _failed(position, hope.lost, errand.calls)
+        groups = [Group((position,)) for position in range(len(candidates))]
+        return inquiry.run(candidates, groups, self._model.workers)
+
+    async def _send(self, errand: Errand) -> Reply | None:
+        return await self._model.provider.complete(self._model.name, errand, self._learnt)
+
+    def _read(self, reply: Reply, group: Group) -> Verdict[Score]:
         answer = read_answer(reply)
-        usage = Usage(
-            scored_pairs=int(answer is not None),
-            unscored_pairs=int(answer is None),
-            model_calls=errand.calls,
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-        )
+        position = group.positions[0]
         if answer is None:
-            return _Judged(position, Unscored(Reason.REFUSED), usage)
-        score = Score(
-            value=answer.value,
-            labels=answer.labels,
-            model=reply.model,
-            prompt_tokens=reply.prompt_tokens,
-            completion_tokens=reply.completion_tokens,
-            scored_at=int(self._clock()),
-        )
-        return _Judged(position, score, usage)
+            return Verdict({}, {position: REFUSED})
+        return Verdict({position: to_score(answer, reply, self._clock())})
 
 
-def _failed(position: int, error: ProviderError, calls: int) -> _Judged:
-    usage = Usage(unscored_pairs=1, model_calls=calls)
-    return _Judged(position, Unscored(Reason.FAILED, error), usage)
-
-
-def _progress(judged: Sequence[_Judged | None]) -> Progress:
-    """Gather what became known together; None stands for a candidate that was dropped."""
-    scores: dict[int, Score] = {}
-    unscored: dict[int, Unscored] = {}
-    usage = Usage()
-    for one in judged:
-        if one is None:
-            continue
-        if isinstance(one.outcome, Score):
-            scores[one.position] = one.outcome
-        else:
-            unscored[one.position] = one.outcome
-        usage += one.usage
-    return Progress(scores, unscored, usage=usage)
-
-
-@dataclass(slots=True)
-class _Hope:
-    """Whether one request's further documents are worth sending."""
-
-    lost: ProviderError | None = None
-    """What took the hope away."""
+def to_score(answer: Answer, reply: Reply, now: float, documents: int = 1) -> Score:
+    """Give the score of one of the `documents` that `reply` is about, with its share of tokens."""
+    return Score(
+        value=answer.value,
+        labels=answer.labels,
+        model=reply.model,
+        prompt_tokens=round(reply.prompt_tokens / documents),
+        completion_tokens=round(reply.completion_tokens / documents),
+        scored_at=int(now),
+    )

@@ -6,9 +6,13 @@ reply names one as unwelcome, that one is given up, and the model is never sent 
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-_NAMES = re.compile(r"\b(temperature|max_tokens|(?:top_)?logprobs)\b", re.IGNORECASE)
+_NAMES = re.compile(
+    r"\b(temperature|max_tokens|(?:top_)?logprobs|response_format|json_schema)\b", re.IGNORECASE
+)
 _TOO_LONG = re.compile(r"context[ _]length|context[ _]window", re.IGNORECASE)
 
 
@@ -20,6 +24,20 @@ class Parameters:
     max_tokens: int | None = 8
     """A label takes 1 or 2 tokens; a model that says more has not followed, and is cut off."""
     top_logprobs: int | None = 20
+    structured: bool | None = None
+    """Whether the reply's form is prescribed, where what is asked for has one."""
+
+    def arguments(self) -> Mapping[str, Any]:
+        """Give the members of a call's body; the reply's form is not among them."""
+        arguments: dict[str, Any] = {}
+        if self.temperature is not None:
+            arguments["temperature"] = self.temperature
+        if self.max_tokens is not None:
+            arguments["max_tokens"] = self.max_tokens
+        if self.top_logprobs is not None:
+            arguments["logprobs"] = True
+            arguments["top_logprobs"] = self.top_logprobs
+        return arguments
 
     def least(self, other: "Parameters") -> "Parameters":
         """Give up what either gives up."""
@@ -29,6 +47,7 @@ class Parameters:
             min(self.top_logprobs, other.top_logprobs)
             if self.top_logprobs is not None and other.top_logprobs is not None
             else None,
+            None if None in (self.structured, other.structured) else self.structured,
         )
 
     def without(self, name: str) -> "Parameters":
@@ -38,9 +57,15 @@ class Parameters:
                 return replace(self, temperature=None)
             case "max_tokens":
                 return replace(self, max_tokens=None)
+            case "response_format" | "json_schema":
+                return replace(self, structured=None)
             case _:
                 # 5 is what servers that allow few alternatives allow; it still covers the mass.
                 return replace(self, top_logprobs=5 if self.top_logprobs == 20 else None)
+
+
+NO_PARAMETERS = Parameters(None, None, None)
+"""For calls that take none of ours."""
 
 
 def unwelcome(param: str, message: str) -> str | None:

@@ -1,7 +1,7 @@
 """A provider: one OpenAI-compatible endpoint. The only place that knows the openai SDK.
 
-`complete` sends one prompt, tries again where that can help, and turns what goes wrong into our
-errors. A provider's own words never leave this file: they may quote the key or the document.
+`complete` and `embed` send one call, try again where that can help, and turn what goes wrong into
+our errors. A provider's own words never leave this file: they may quote the key or the document.
 """
 
 import asyncio
@@ -10,9 +10,10 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 
@@ -26,8 +27,9 @@ from rerankd_server.errors import (
 )
 from rerankd_server.scoring.answers import Reply
 from rerankd_server.scoring.completion import to_reply
-from rerankd_server.scoring.dispatcher import Allowance, Dispatcher, Line, Turn
-from rerankd_server.scoring.parameters import Learnt, Parameters, unwelcome
+from rerankd_server.scoring.dispatcher import Allowance, Dispatcher, Line
+from rerankd_server.scoring.embedding import Embeddings, to_embeddings
+from rerankd_server.scoring.parameters import NO_PARAMETERS, Learnt, Parameters, unwelcome
 from rerankd_server.scoring.retrying import PassingError
 
 if TYPE_CHECKING:
@@ -44,10 +46,10 @@ _DECLINED = ("content_filter", "content_policy_violation")
 """Codes of errors that are an answer: the provider will not let the model see this document."""
 _LONGEST_RETRY_AFTER = 600.0
 """Seconds: a provider that asks for more is asked again after this."""
-_BYTES_A_TOKEN = 4
+BYTES_A_TOKEN = 4
 """About: English in today's vocabularies. The reply says how many it was."""
 _UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
-"""What comes of reading a reply that is no chat completion."""
+"""What comes of reading a reply that is not what was asked for."""
 _CODE = re.compile(r"[a-z_]{1,48}")
 """Error codes that may be shown: too plain to hold a key or a text."""
 
@@ -63,46 +65,76 @@ class Endpoint:
     """Seconds for one attempt."""
     attempts: int = 3
     """Most calls for one prompt, the first included; at least 1."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with every call."""
+    name: str = ""
+    """What the settings call it, for messages; empty where there is only this one."""
 
 
 @dataclass(slots=True)
 class Errand:
-    """One prompt on its way to a model."""
+    """One call on its way to a model."""
 
-    system: str
-    user: str
+    write: Callable[[], Mapping[str, Any]]
+    """Gives the body, without model and parameters; asked after `claim`, for each call anew."""
     wanted: Callable[[], bool]
     """Whether it is worth sending still."""
     claim: Callable[[], bool]
     """Asked right before each call; where it says False, none is sent any more."""
     line: Line
     """Where it waits for its turn."""
+    tokens: float
+    """About how many tokens its prompt has."""
     calls: int = 0
     """Calls sent so far, the failed ones too."""
     parameters: Parameters | None = None
-    """What is sent along, where this prompt saw some of it refused."""
+    """What is sent along, where this call saw some of it refused."""
 
-    @property
-    def tokens(self) -> float:
-        """About how many tokens its prompt has."""
-        return (len(self.system.encode()) + len(self.user.encode())) / _BYTES_A_TOKEN
+
+R = TypeVar("R", Reply, Embeddings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Service(Generic[R]):
+    """One thing that providers do."""
+
+    path: str
+    read: Callable[[Any], R]
+    """Reads a reply, decoded JSON; raises one of `_UNREADABLE` where it is another's."""
+    name: str
+    declined: R | None = None
+    """What an error comes to that says that the model may not see this."""
+
+
+_CHAT = _Service(
+    "/chat/completions",
+    to_reply,
+    "chat completions",
+    declined=Reply(text="", finish="content_filter"),
+)
+_EMBEDDINGS = _Service("/embeddings", to_embeddings, "embeddings")
 
 
 class Provider:
-    """One endpoint, shared by everything that asks it, within `allowance`."""
+    """One endpoint, shared by everything that asks it.
+
+    Each of its models is asked within `allowance`: providers' own limits are a model's, and so are
+    their failures. `condition` tells whether some model is given up on for now.
+    """
 
     def __init__(
-        self, endpoint: Endpoint, allowance: Allowance | None = None, clock: Clock | None = None
+        self,
+        endpoint: Endpoint,
+        allowance: Allowance | None = None,
+        clock: Clock | None = None,
+        condition: Condition | None = None,
     ) -> None:
+        self.condition = condition or Condition("provider")
         self._endpoint = endpoint
+        self._allowance = allowance or Allowance()
         self._clock = clock or Clock()
-        self._dispatcher = Dispatcher(allowance or Allowance(), self._clock)
+        self._dispatchers: dict[str, Dispatcher] = {}
         self._loading: asyncio.Task[openai.AsyncOpenAI] | None = None
-
-    @property
-    def condition(self) -> Condition:
-        """Whether the provider is asked at all, or given up on for now."""
-        return self._dispatcher.condition
 
     async def warm_up(self) -> "openai.AsyncOpenAI":
         """Load the SDK, which takes most of a second, in a thread of its own; gives its client."""
@@ -124,23 +156,35 @@ class Provider:
         Sends the parameters that `learnt` holds and teaches it what the model refuses. Raises
         ProviderError after the last attempt.
         """
+        return await self._ask(_CHAT, model, errand, learnt)
+
+    async def embed(self, model: str, errand: Errand) -> Embeddings | None:
+        """Send `errand` to the embeddings `model` and give its reply, in the same way."""
+        return await self._ask(_EMBEDDINGS, model, errand, Learnt(NO_PARAMETERS))
+
+    async def _ask(
+        self, service: _Service[R], model: str, errand: Errand, learnt: Learnt
+    ) -> R | None:
+        """Send until there is an answer, or no attempt is left."""
         attempts = 0
         while True:
             attempts += 1
             try:
-                return await self._attempt(model, errand, learnt)
+                return await self._attempt(service, model, errand, learnt)
             except PassingError as error:
                 if attempts == self._endpoint.attempts:
                     raise error.final(attempts) from None
                 pause = error.pause(attempts)
             await self._clock.sleep(pause)
 
-    async def _attempt(self, model: str, errand: Errand, learnt: Learnt) -> Reply | None:
+    async def _attempt(
+        self, service: _Service[R], model: str, errand: Errand, learnt: Learnt
+    ) -> R | None:
         """Send once, and again for each parameter that the model turns out not to take."""
         while True:
             sent = learnt.current if errand.parameters is None else errand.parameters
             try:
-                reply = await self._send(model, errand, sent)
+                reply = await self._send(service, model, errand, sent)
             except _UnwelcomeError as error:
                 less = sent.without(error.name).least(learnt.current)
                 if less == sent:
@@ -151,58 +195,58 @@ class Provider:
                     _log.warning("the model takes fewer parameters", model=model, now=str(sent))
                 return reply
 
-    async def _send(self, model: str, errand: Errand, sent: Parameters) -> Reply | None:
+    async def _send(
+        self, service: _Service[R], model: str, errand: Errand, sent: Parameters
+    ) -> R | None:
         """Send one call when its turn comes, and tell the dispatcher what became of it."""
         client = await self.warm_up()
-        async with self._dispatcher.turn(
-            errand.line, errand.wanted, errand.claim, errand.tokens
-        ) as turn:
+        dispatcher = self._dispatcher(model)
+        async with dispatcher.turn(errand.line, errand.wanted, errand.claim, errand.tokens) as turn:
             if turn is None:
                 return None
             errand.calls += 1
+            body = {"model": model, **errand.write(), **sent.arguments()}
+            if not sent.structured:
+                body.pop("response_format", None)
             try:
-                reply = await self._call(client, model, errand, sent, turn)
+                reply = await self._call(client, service, body, partial(dispatcher.heard, turn))
             except (PassingError, KeyRejectedError, QuotaSpentError) as error:
-                self._dispatcher.failed(turn, error)
+                dispatcher.failed(turn, error)
                 raise
             except (_UnwelcomeError, ProviderError):
-                self._dispatcher.answered(turn)  # it refuses this call alone
+                dispatcher.answered(turn)  # it refuses this call alone
                 raise
-            self._dispatcher.answered(turn, reply.prompt_tokens + reply.completion_tokens)
+            dispatcher.answered(turn, reply.prompt_tokens + reply.completion_tokens)
             return reply
+
+    def _dispatcher(self, model: str) -> Dispatcher:
+        if model not in self._dispatchers:
+            self._dispatchers[model] = Dispatcher(
+                self._allowance, self._clock, self.condition, f"calls to {model}"
+            )
+        return self._dispatchers[model]
 
     async def _call(
         self,
         client: "openai.AsyncOpenAI",
-        model: str,
-        errand: Errand,
-        sent: Parameters,
-        turn: Turn,
-    ) -> Reply:
+        service: _Service[R],
+        body: Mapping[str, Any],
+        heard: Callable[[Mapping[str, str]], None],
+    ) -> R:
         import httpx2  # noqa: PLC0415  # loaded by now
         import openai  # noqa: PLC0415
 
-        body = {
-            "model": model,
-            "messages": [
-                {"role": "system", "content": errand.system},
-                {"role": "user", "content": errand.user},
-            ],
-            **_arguments(sent),
-        }
         try:
             # The SDK's own time-out starts anew with every byte. Its typed methods would take half
             # as much time again, for checking a request and a reply that we check ourselves.
             async with asyncio.timeout(self._endpoint.timeout):
-                response = await client.post(
-                    "/chat/completions", body=body, cast_to=httpx2.Response
-                )
-            self._dispatcher.heard(turn, response.headers)
-            return to_reply(response.json())
+                response = await client.post(service.path, body=body, cast_to=httpx2.Response)
+            heard(response.headers)
+            return service.read(response.json())
         except openai.APIStatusError as error:
-            self._dispatcher.heard(turn, error.response.headers)
-            if _plain(error.code) in _DECLINED:
-                return Reply(text="", finish="content_filter")
+            heard(error.response.headers)
+            if _plain(error.code) in _DECLINED and service.declined is not None:
+                return service.declined
             raise _translate_status(error) from None
         except (openai.APIConnectionError, TimeoutError):
             # The SDK's transport calls refused and broken connections time-outs as well.
@@ -211,7 +255,7 @@ class Provider:
                 f"{self._endpoint.timeout:g} s"
             )
         except (openai.APIError, *_UNREADABLE):
-            what = "sends replies that are not chat completions"
+            what = f"sends replies that are not {service.name}"
         except asyncio.CancelledError:
             if _is_cancelled():
                 raise
@@ -244,20 +288,9 @@ def _load_client(endpoint: Endpoint) -> "openai.AsyncOpenAI":
         base_url=endpoint.base_url or OPENAI,  # None would have the SDK read its own variable
         timeout=endpoint.timeout,
         max_retries=0,
+        default_headers=endpoint.headers,
         http_client=openai.DefaultAioHttpClient(timeout=endpoint.timeout),
     )
-
-
-def _arguments(sent: Parameters) -> Mapping[str, Any]:
-    arguments: dict[str, Any] = {}
-    if sent.temperature is not None:
-        arguments["temperature"] = sent.temperature
-    if sent.max_tokens is not None:
-        arguments["max_tokens"] = sent.max_tokens
-    if sent.top_logprobs is not None:
-        arguments["logprobs"] = True
-        arguments["top_logprobs"] = sent.top_logprobs
-    return arguments
 
 
 def _translate_status(error: "openai.APIStatusError") -> Exception:

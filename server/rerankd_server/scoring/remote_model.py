@@ -1,0 +1,49 @@
+"""One model of one provider, as the scorers that ask it know it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rerankd_server.scoring.parameters import Parameters
+from rerankd_server.scoring.provider import Provider
+from rerankd_server.scoring.scorer import LABELS
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteModel:
+    """`provider`'s model called `name`."""
+
+    provider: Provider
+    provider_name: str
+    """Stands for the provider in cache keys: one that keeps its name keeps its scores."""
+    name: str
+    workers: int
+    """Most calls of one request under way together; the provider bounds all of them."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Members of the body that the settings add, such as `reasoning_effort`."""
+
+    def identity(self, kind: str, wish: Parameters, template: str) -> dict[str, str]:
+        """Give what every scorer that asks this model has in its identity.
+
+        The parameters are those we ask for. What the model refuses of them follows from the
+        provider and the model, which are here too; so a restart, which forgets, finds its scores.
+        """
+        identity = {
+            "kind": kind,
+            "provider": self.provider_name,
+            "model": self.name,
+            "prompt": template,
+            "labels": f"{LABELS[0]}-{LABELS[-1]}",
+            "temperature": str(wish.temperature),
+            "max_tokens": str(wish.max_tokens),
+            "top_logprobs": str(wish.top_logprobs),
+        }
+        if self.extra:
+            identity["extra"] = json.dumps(self.extra, sort_keys=True)
+        return identity
+
+    def body(self, system: str, user: str) -> Mapping[str, Any]:
+        """Write a call's body, without model and parameters."""
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        return {"messages": messages, **self.extra}
