@@ -7,8 +7,7 @@ running ones finish within the grace, what is bought is stored, store and provid
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
 from typing import Any
 
 import structlog
@@ -21,21 +20,12 @@ from rerankd.v1.rerank_pb2_grpc import add_RerankServiceServicer_to_server
 from rerankd_server.api.health import Health
 from rerankd_server.api.service import RerankService
 from rerankd_server.api.validation import Limits
-from rerankd_server.caching.cached import Cached
-from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import Store
-from rerankd_server.condition import Condition
 from rerankd_server.config import LEXICAL, Settings
 from rerankd_server.errors import ConfigError
 from rerankd_server.logs import log_defect
-from rerankd_server.reranker import Model, Reranker
-from rerankd_server.scoring.dispatcher import Allowance
-from rerankd_server.scoring.lexical import LexicalScorer, load_frequencies
-from rerankd_server.scoring.llm import LLMScorer
-from rerankd_server.scoring.provider import OPENAI, Endpoint, Provider
-from rerankd_server.scoring.remote_model import RemoteModel
-from rerankd_server.scoring.scorer import Scorer
-from rerankd_server.scoring.truncated import Truncated
+from rerankd_server.menu import Menu
+from rerankd_server.reranker import Reranker
 
 _LAST_WORDS = 1.0
 """Seconds that calls get to end in order when their grace is over."""
@@ -45,39 +35,24 @@ SERVICE = pb.DESCRIPTOR.services_by_name["RerankService"].full_name
 _log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class _Parts:
-    """What was built and has to be closed."""
-
-    store: Store
-    provider: Provider | None = None
-    caches: list[Cached] = field(default_factory=list)
-
-    @property
-    def conditions(self) -> Sequence[Condition]:
-        """What may fail without failing the server."""
-        parts = [self.store.condition]
-        return parts if self.provider is None else [*parts, self.provider.condition]
-
-
 class App:
     """One server: `await start()`, then `address` says where it listens, then `await stop()`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.address = ""
-        self._parts = _Parts(Store(settings.data_dir, settings.cache_size, settings.cache_ttl))
-        self._models = _build_models(settings, self._parts)
+        self._store = Store(settings.data_dir, settings.cache_size, settings.cache_ttl)
+        self._menu = Menu(settings, self._store)
         self._health = Health()
         self._hurry = asyncio.Event()
         self._server: grpc.aio.Server | None = None
-        self._warming: asyncio.Task[object] | None = None
+        self._warming: asyncio.Future[Any] | None = None
 
     async def start(self) -> None:
         """Open the store and listen. Raises ConfigError where that cannot be."""
         settings = self.settings
-        await self._parts.store.open()
-        reranker = Reranker(self._models, settings.partial_interval)
+        await self._store.open()
+        reranker = Reranker(self._menu.models, settings.partial_interval)
         limits = Limits(
             settings.max_documents, settings.max_query_chars, settings.max_message_bytes
         )
@@ -86,12 +61,12 @@ class App:
         try:
             port = _bind(self._server, settings.listen)
         except ConfigError:
-            await self._parts.store.close()
+            await self._store.close()
             raise
         self.address = _address(settings.listen, port)
         await self._server.start()
         self._health.report(SERVICE, works=True)
-        for condition in self._parts.conditions:
+        for condition in (self._store.condition, self._menu.condition):
             condition.watch(self._report)
         if not _is_local(self.address):
             _log.warning(
@@ -108,12 +83,10 @@ class App:
             "ready",
             listen=self.address,
             model=default.name,
-            pairs_stored=await self._parts.store.count(),
+            pairs_stored=await self._store.count(),
             data_dir=str(settings.data_dir),
         )
-        provider = self._parts.provider
-        slow = provider.warm_up() if provider else asyncio.to_thread(load_frequencies)
-        self._warming = asyncio.create_task(_tell_defect(slow))
+        self._warming = asyncio.gather(*map(_tell_defect, self._menu.slow_to_load()))
 
     async def warmed_up(self) -> None:
         """Wait until what is slow to load is loaded; calls may come before, and wait for it."""
@@ -132,18 +105,17 @@ class App:
         # Refuses new calls from here on; a little longer than the grace, so that calls end by us.
         stopping = asyncio.create_task(self._server.stop(grace + _LAST_WORDS))
         await self._until_done(stopping, grace)
-        for cache in self._parts.caches:
+        for cache in self._menu.caches:
             cache.dismiss()
         await self._server.stop(_LAST_WORDS)  # also for calls that wait for a slow reader
         await stopping
-        draining = asyncio.gather(*(cache.drain() for cache in self._parts.caches))
+        draining = asyncio.gather(*(cache.drain() for cache in self._menu.caches))
         await self._until_done(draining, grace)
-        for cache in self._parts.caches:
+        for cache in self._menu.caches:
             await cache.give_up()
         await draining
-        await self._parts.store.close()
-        if self._parts.provider is not None:
-            await self._parts.provider.close()
+        await self._store.close()
+        await self._menu.close()
         if self._warming is not None:
             await self._warming
         _log.info("stopped")
@@ -168,53 +140,6 @@ async def _tell_defect(work: Awaitable[object]) -> None:
         await work
     except Exception as error:  # noqa: BLE001
         log_defect(error)
-
-
-def _build_models(settings: Settings, parts: _Parts) -> list[Model]:
-    """Build what requests may name, the default first. Raises ConfigError."""
-    models: list[Model] = []
-    if settings.default_model != LEXICAL:
-        endpoint = Endpoint(
-            base_url=settings.base_url,
-            api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-            timeout=settings.timeout,
-            attempts=settings.attempts,
-        )
-        allowance = Allowance(
-            concurrency=settings.concurrency,
-            requests_per_minute=settings.requests_per_minute,
-            tokens_per_minute=settings.tokens_per_minute,
-            longest_wait=settings.longest_wait,
-        )
-        parts.provider = Provider(endpoint, allowance)
-        scorer = LLMScorer(
-            RemoteModel(
-                parts.provider,
-                settings.provider_name or (settings.base_url or OPENAI).rstrip("/"),
-                settings.default_model,
-                workers=settings.concurrency,
-            )
-        )
-        description = f"{settings.default_model}, asked about each document alone"
-        cached = _cached(scorer, settings, parts, Room(settings.max_queue))
-        models.append(Model(settings.default_model, description, cached))
-    try:
-        lexical = _cached(LexicalScorer(), settings, parts, Room())
-    except ConfigError:
-        if models:
-            return models
-        raise ConfigError(
-            "no language model and no word list: set OPENAI_API_KEY (or OPENAI_BASE_URL for a "
-            "local server), or pip install 'rerankd[server,offline]' to rank by shared words"
-        ) from None
-    models.append(Model(LEXICAL, "BM25 with word weights from general English", lexical))
-    return models
-
-
-def _cached(scorer: Scorer, settings: Settings, parts: _Parts, room: Room) -> Scorer:
-    cache = Cached(scorer, parts.store, room)
-    parts.caches.append(cache)
-    return Truncated(cache, settings.max_document_chars)
 
 
 def _build_server(service: RerankService, health: Health, limits: Limits) -> grpc.aio.Server:

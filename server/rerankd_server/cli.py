@@ -10,11 +10,11 @@ from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
 from rerankd_server import __version__
-from rerankd_server.config import Settings
+from rerankd_server.config import TABLES, ProviderSettings, Settings
 from rerankd_server.errors import ConfigError
 
-_NOT_FLAGS = {"api_key"}
-"""Settings that are not flags: other users of the machine can read a command line."""
+_NOT_FLAGS = {*TABLES, "api_key"}
+"""Settings that are not flags. A key is none: other users of the machine can read them."""
 
 
 _METAVARS: Mapping[object, str] = {
@@ -66,7 +66,10 @@ def _parser() -> argparse.ArgumentParser:
         "and a TOML key (listen); OPENAI_API_KEY and OPENAI_BASE_URL work as everywhere.",
     )
     serve.add_argument("--config", type=Path, metavar="FILE", help="read settings from a TOML file")
-    for name, setting in Settings.model_fields.items():
+    # Those of the server itself come before those of its provider, from which it inherits.
+    own = [name for name in Settings.model_fields if name not in ProviderSettings.model_fields]
+    for name in (*own, *ProviderSettings.model_fields):
+        setting = Settings.model_fields[name]
         if name not in _NOT_FLAGS:
             serve.add_argument(
                 f"--{name.replace('_', '-')}",

@@ -46,6 +46,16 @@ class Model:
     name: str
     description: str
     scorer: Scorer
+    kind: str = ""
+    """How it scores, or what it makes of its parts."""
+    parts: Sequence[str] = ()
+    """Names of the models that it combines."""
+    provider: str = ""
+    provider_model: str = ""
+    """The provider's name and the model's name there; empty where none is asked."""
+    prompt_price_usd: float | None = None
+    completion_price_usd: float | None = None
+    """US dollars for a million tokens; None where not known, or where no model is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +193,8 @@ class _Board:
         self._model = model
         self._scores: list[float | None] = [None] * count
         self._sources: list[Source | None] = [None] * count
+        self._open = set(range(count))
+        """Those whose outcome is not known, though some have a score that stands in for it."""
         self._unscored: dict[int, Unscored] = {}
         self._error: ProviderError | None = None
         """The first of those that left documents without a score."""
@@ -203,10 +215,11 @@ class _Board:
 
     def note(self, progress: Progress) -> None:
         """Take in outcomes."""
-        for index, score in progress.found.items():
+        for index, score in (*progress.interim.items(), *progress.found.items()):
             self._scores[index] = score.value
             self._sources[index] = progress.source
         self._unscored.update(progress.unscored)
+        self._open.difference_update(progress.found, progress.unscored)
         for unscored in progress.unscored.values():
             self._error = self._error or unscored.error
         self._usage += progress.usage
@@ -240,7 +253,7 @@ class _Board:
 
     def check(self) -> None:
         """Raise what makes the request fail, now that no more outcomes are waited for."""
-        pending = self._scores.count(None) - len(self._unscored)
+        pending = len(self._open)
         unscored = sorted(self._unscored.items())
         if self._request.require_complete:
             if self._error is not None:
@@ -251,7 +264,8 @@ class _Board:
                 raise IncompleteError(
                     [Violation(f"documents[{i}]", _WHY[u.reason]) for i, u in unscored]
                 )
-        if self._error is not None and len(unscored) == len(self._scores):
+        nothing = all(score is None for score in self._scores)
+        if self._error is not None and nothing and not pending:
             raise self._error
 
     def _reason(self, index: int) -> Reason | None:

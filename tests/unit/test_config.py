@@ -20,7 +20,7 @@ def complaint(
 
 def test_with_nothing_set_the_lexical_model_is_the_default() -> None:
     settings = load_settings({}, {})
-    assert (settings.default_model, settings.has_provider) == ("lexical", False)
+    assert (settings.default_model, settings.is_set) == ("lexical", False)
     assert settings.listen == "127.0.0.1:50051"
 
 
@@ -51,7 +51,7 @@ def test_our_own_variables_beat_openais() -> None:
 
 
 def test_an_empty_variable_is_not_set() -> None:
-    assert not load_settings({}, {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}).has_provider
+    assert not load_settings({}, {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}).is_set
 
 
 def test_a_key_may_come_with_a_newline_as_mounted_secrets_do() -> None:

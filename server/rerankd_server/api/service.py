@@ -96,6 +96,12 @@ class RerankService(RerankServiceServicer):
                     name=model.name,
                     description=model.description,
                     is_default=model is self._reranker.default,
+                    kind=model.kind,
+                    parts=model.parts,
+                    provider=model.provider,
+                    provider_model=model.provider_model,
+                    prompt_price_usd=model.prompt_price_usd,
+                    completion_price_usd=model.completion_price_usd,
                 )
                 for model in self._reranker.models.values()
             ]
@@ -146,4 +152,8 @@ def _usage(usage: Usage) -> pb.Usage:
         model_calls=usage.model_calls,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
+        cost_usd=usage.cost_usd,
+        saved_usd=usage.saved_usd,
+        saved_prompt_tokens=usage.saved_prompt_tokens,
+        saved_completion_tokens=usage.saved_completion_tokens,
     )

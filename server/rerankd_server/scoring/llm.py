@@ -36,7 +36,7 @@ class LLMScorer:
         self._model = model
         self._clock = clock
         self._learnt = Learnt(wish)
-        self._identity = model.identity("llm", wish, prompt.IDENTITY)
+        self._identity = model.judge_identity("llm", wish, prompt.IDENTITY)
 
     @property
     def identity(self) -> Identity:

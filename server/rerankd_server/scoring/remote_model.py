@@ -23,25 +23,27 @@ class RemoteModel:
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Members of the body that the settings add, such as `reasoning_effort`."""
 
-    def identity(self, kind: str, wish: Parameters, template: str) -> dict[str, str]:
-        """Give what every scorer that asks this model has in its identity.
+    def identity(self, kind: str) -> dict[str, str]:
+        """Give what the identity of every scorer that asks this model begins with."""
+        identity = {"kind": kind, "provider": self.provider_name, "model": self.name}
+        if self.extra:
+            identity["extra"] = json.dumps(self.extra, sort_keys=True)
+        return identity
+
+    def judge_identity(self, kind: str, wish: Parameters, template: str) -> dict[str, str]:
+        """Give what the identity of every scorer that has it choose labels begins with.
 
         The parameters are those we ask for. What the model refuses of them follows from the
         provider and the model, which are here too; so a restart, which forgets, finds its scores.
         """
-        identity = {
-            "kind": kind,
-            "provider": self.provider_name,
-            "model": self.name,
+        return {
+            **self.identity(kind),
             "prompt": template,
             "labels": f"{LABELS[0]}-{LABELS[-1]}",
             "temperature": str(wish.temperature),
             "max_tokens": str(wish.max_tokens),
             "top_logprobs": str(wish.top_logprobs),
         }
-        if self.extra:
-            identity["extra"] = json.dumps(self.extra, sort_keys=True)
-        return identity
 
     def body(self, system: str, user: str) -> Mapping[str, Any]:
         """Write a call's body, without model and parameters."""

@@ -1,0 +1,17 @@
+"""The settings: what can be set, where it comes from, and what is wrong with it."""
+
+from rerankd_server.config.loading import TABLES, load_settings
+from rerankd_server.config.provider import ProviderSettings
+from rerankd_server.config.recipe import LEXICAL, OWN_PROVIDER, PRIOR, Recipe
+from rerankd_server.config.settings import Settings
+
+__all__ = [
+    "LEXICAL",
+    "OWN_PROVIDER",
+    "PRIOR",
+    "TABLES",
+    "ProviderSettings",
+    "Recipe",
+    "Settings",
+    "load_settings",
+]

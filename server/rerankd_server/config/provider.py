@@ -1,0 +1,102 @@
+"""A provider's settings: where it is, its key, and how much it is asked."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field, HttpUrl, SecretStr, field_validator
+
+from rerankd_server.config.base import Table
+
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+class PriceSettings(Table):
+    """What a model costs, in US dollars for a million tokens."""
+
+    prompt: float = Field(ge=0)
+    completion: float = Field(0.0, ge=0)
+
+
+class ProviderSettings(Table):
+    """One OpenAI-compatible endpoint. Times in seconds."""
+
+    base_url: str | None = Field(
+        None,
+        description="an OpenAI-compatible endpoint (default: OpenAI's own)",
+    )
+    api_key: SecretStr | None = Field(None, description="the provider's key")
+    api_key_env: str = Field("", description="environment variable that holds the provider's key")
+    api_key_file: Path | None = Field(None, description="file that holds the provider's key")
+    provider_name: str = Field(
+        "",
+        description="what the endpoint is called in cache keys (default: its base URL); "
+        "keep the name when the endpoint moves, and its scores stay",
+    )
+    allow_models: tuple[str, ...] = Field(
+        (), description="models that requests may name beside the default: gpt-4o,gpt-4.1"
+    )
+    headers: Mapping[str, SecretStr] = Field(
+        default_factory=dict, description="sent with every call"
+    )
+    prices: Mapping[str, PriceSettings] = Field(
+        default_factory=dict, description="by model, where they are not what the price list says"
+    )
+    timeout: float = Field(30.0, gt=0, le=3600, description="seconds for one call to the provider")
+    attempts: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="most calls for one pair, beside those that teach what its model takes",
+    )
+    longest_wait: float = Field(
+        60.0, ge=0, le=3600, description="seconds: a longer Retry-After is handed to the caller"
+    )
+    concurrency: int = Field(
+        32, ge=1, le=10_000, description="most calls to one model of the provider in flight"
+    )
+    requests_per_minute: int | None = Field(
+        None, gt=0, description="most calls to one model in any minute (default: what it says)"
+    )
+    tokens_per_minute: int | None = Field(
+        None, gt=0, description="most tokens of one model in any minute, about (default: same)"
+    )
+    max_queue: int = Field(
+        20_000, ge=1, description="most pairs that wait to be sent; above that, calls are refused"
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            HttpUrl(value)
+        return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value().strip() if value else ""  # mounted secrets end in a newline
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError("holds characters that no key has")
+        return SecretStr(key) if key else None
+
+    @field_validator("allow_models", mode="before")
+    @classmethod
+    def _is_a_list(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name for part in value.split(",") if (name := part.strip()))
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _can_be_sent(cls, value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        for name, secret in value.items():
+            text = secret.get_secret_value()
+            if not _HEADER.fullmatch(name) or not text.isascii() or not text.isprintable():
+                raise ValueError(f"{name!r} is not a header that can be sent")
+        return value
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it can be asked: there is a key, or a base URL (local servers need no key)."""
+        return self.api_key is not None or self.base_url is not None

@@ -1,0 +1,195 @@
+"""The menu: what requests may name, a scorer for each recipe, and what has to be closed after it.
+
+A leaf is priced and cached under its own identity, and recipes that need the same leaf share it. A
+combination is made of other recipes' scorers and computed anew each time: it costs nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.room import Room
+from rerankd_server.caching.store import Store
+from rerankd_server.condition import Condition
+from rerankd_server.config import LEXICAL, ProviderSettings, Settings, recipe
+from rerankd_server.errors import ConfigError
+from rerankd_server.reranker import Model
+from rerankd_server.scoring.batched import BatchedScorer
+from rerankd_server.scoring.blend import Blend
+from rerankd_server.scoring.cascade import Cascade
+from rerankd_server.scoring.dispatcher import Allowance
+from rerankd_server.scoring.embedder import Embedder
+from rerankd_server.scoring.lexical import LexicalScorer, load_frequencies
+from rerankd_server.scoring.llm import LLMScorer
+from rerankd_server.scoring.mean import Mean
+from rerankd_server.scoring.prices import Price, Priced, listed_price
+from rerankd_server.scoring.prior import PriorScorer
+from rerankd_server.scoring.provider import OPENAI, Endpoint, Provider
+from rerankd_server.scoring.remote_model import RemoteModel
+from rerankd_server.scoring.scorer import Scorer, T
+from rerankd_server.scoring.truncated import Truncated
+
+_FREE = Price(0, 0)
+_MILLION = 1_000_000
+
+
+class Menu:
+    """All that `settings` offer, the default first. Raises ConfigError where it cannot be had."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.condition = Condition("provider")
+        """Whether all models are asked, or some given up on for now."""
+        self.caches: list[Cached[Any]] = []
+        self._settings = settings
+        self._catalogue = settings.catalogue
+        self._store = store
+        self._providers: dict[str, Provider] = {}
+        self._rooms: dict[str, Room] = {}
+        self._scorers: dict[str, Scorer] = {}
+        self._leaves: dict[frozenset[tuple[str, str]], Priced[Any]] = {}
+        self.models: Sequence[Model] = [self._model(name) for name in self._served()]
+
+    def slow_to_load(self) -> Sequence[Awaitable[object]]:
+        """Give what takes most of a second to load, and had better be loaded before it is asked."""
+        providers = [provider.warm_up() for provider in self._providers.values()]
+        is_lexical = self._settings.default_model == LEXICAL or any(
+            LEXICAL in each.parts for each in self._catalogue.values()
+        )
+        return [*providers, asyncio.to_thread(load_frequencies)] if is_lexical else providers
+
+    async def close(self) -> None:
+        """Close the providers' connections."""
+        for provider in self._providers.values():
+            await provider.close()
+
+    def _served(self) -> Sequence[str]:
+        """Give the names that can be served; word lists that are not there are only missed where
+        something needs them.
+        """
+        names = list(self._catalogue)
+        needed = any(LEXICAL in each.parts for each in self._catalogue.values())
+        try:
+            self._scorer(LEXICAL)
+        except ConfigError:
+            if needed:
+                raise
+            names.remove(LEXICAL)
+            if self._settings.default_model == LEXICAL:
+                raise ConfigError(
+                    "no language model and no word list: set OPENAI_API_KEY (or OPENAI_BASE_URL "
+                    "for a local server), or pip install 'rerankd[server,offline]' to rank by "
+                    "shared words"
+                ) from None
+        return names
+
+    def _model(self, name: str) -> Model:
+        made = self._catalogue[name]
+        price = self._price(made) if isinstance(made, recipe.ASKING) else None
+        return Model(
+            name=name,
+            description=made.description or made.summary,
+            scorer=Truncated(self._scorer(name), self._settings.max_document_chars),
+            kind=made.kind,
+            parts=made.parts,
+            provider=made.provider if isinstance(made, recipe.ASKING) else "",
+            provider_model=made.model if isinstance(made, recipe.ASKING) else "",
+            prompt_price_usd=None if price is None else price.prompt * _MILLION,
+            completion_price_usd=None if price is None else price.completion * _MILLION,
+        )
+
+    def _scorer(self, name: str) -> Scorer:
+        if name not in self._scorers:
+            self._scorers[name] = self._made(self._catalogue[name])
+        return self._scorers[name]
+
+    def _made(self, made: recipe.Recipe) -> Scorer:
+        """Make a scorer by its recipe."""
+        match made:
+            case recipe.Pointwise():
+                scorer = LLMScorer(self._remote(made), made.max_tokens or None)
+                return self._leaf(scorer, made)
+            case recipe.Batched():
+                passes = [
+                    BatchedScorer(
+                        self._remote(made),
+                        documents=made.documents,
+                        tokens=made.tokens,
+                        max_tokens=made.max_tokens or None,
+                        seed=made.seed,
+                        number=number,
+                    )
+                    for number in range(made.repeats)
+                ]
+                leaves = [self._leaf(each, made) for each in passes]
+                return leaves[0] if len(leaves) == 1 else Mean(leaves)
+            case recipe.Embeddings():
+                from rerankd_server.scoring.similarity import (  # noqa: PLC0415  # loads numpy
+                    Similarity,
+                )
+
+                vectors = self._leaf(Embedder(self._remote(made), made.documents), made)
+                return Similarity(vectors, made.query_prefix, made.document_prefix)
+            case recipe.Prior():
+                return PriorScorer()
+            case recipe.Lexical():
+                return self._leaf(LexicalScorer())
+            case recipe.Cascade():
+                cheap, careful = map(self._scorer, made.parts)
+                return Cascade(cheap, careful, made.threshold, made.top_k)
+            case recipe.Mean():
+                return Mean([self._scorer(part) for part in made.parts], made.weights)
+            case recipe.Blend():
+                scores, prior = map(self._scorer, made.parts)
+                return Blend(scores, prior, made.weight)
+
+    def _leaf(self, scorer: Scorer[T], made: recipe.Asking | None = None) -> Priced[T]:
+        """Give `scorer` with a cache around it, the same for all that are equal."""
+        key = frozenset(scorer.identity.items())
+        if key not in self._leaves:
+            cache = Cached(scorer, self._store, self._room(made.provider) if made else Room())
+            self.caches.append(cache)
+            self._leaves[key] = Priced(cache, self._price(made) if made else _FREE)
+        return self._leaves[key]
+
+    def _remote(self, made: recipe.Asking) -> RemoteModel:
+        settings = self._settings.all_providers[made.provider]
+        return RemoteModel(
+            self._provider(made.provider, settings),
+            settings.provider_name or _address(settings),
+            made.model,
+            workers=settings.concurrency,
+            extra=made.parameters,
+        )
+
+    def _provider(self, name: str, settings: ProviderSettings) -> Provider:
+        if name not in self._providers:
+            endpoint = Endpoint(
+                base_url=settings.base_url,
+                api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+                timeout=settings.timeout,
+                attempts=settings.attempts,
+                headers={n: value.get_secret_value() for n, value in settings.headers.items()},
+            )
+            allowance = Allowance(
+                concurrency=settings.concurrency,
+                requests_per_minute=settings.requests_per_minute,
+                tokens_per_minute=settings.tokens_per_minute,
+                longest_wait=settings.longest_wait,
+            )
+            self._providers[name] = Provider(endpoint, allowance, condition=self.condition)
+        return self._providers[name]
+
+    def _room(self, provider: str) -> Room:
+        places = self._settings.all_providers[provider].max_queue
+        return self._rooms.setdefault(provider, Room(places))
+
+    def _price(self, made: recipe.Asking) -> Price | None:
+        settings = self._settings.all_providers[made.provider]
+        if own := settings.prices.get(made.model):
+            return Price(own.prompt / _MILLION, own.completion / _MILLION)
+        return listed_price(_address(settings), made.model)
+
+
+def _address(settings: ProviderSettings) -> str:
+    return (settings.base_url or OPENAI).rstrip("/")

@@ -1,0 +1,95 @@
+"""A cascade: a cheap scorer for all candidates, a careful one for those that look promising.
+
+Both are on one scale: a careful score of 0 to 1 becomes 0.1 to 1, a cheap one 0 to 0.1. So whatever
+the careful one has judged stands above what was not worth its while, no score depends on the other
+candidates (but for who is among the top k), and order within each part is that part's.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence, Set
+from contextlib import aclosing
+from dataclasses import replace
+
+from rerankd_server.scoring.parts import Known, by_source, identity_of
+from rerankd_server.scoring.scorer import (
+    Ask,
+    Candidate,
+    Identity,
+    Progress,
+    Score,
+    Scorer,
+    rounded,
+)
+
+_FLOOR = 0.1
+"""The least score of what was judged with care."""
+
+
+class Cascade:
+    """Asks `cheap` about all, then `careful` about the promising.
+
+    Promising is a cheap score of at least `threshold`, or the `top_k` best, where equal ones count
+    in the request's order; exactly one of the two is given. Until a careful score is known the
+    cheap one stands in for it, and for good where the careful one gives none.
+    """
+
+    def __init__(
+        self,
+        cheap: Scorer,
+        careful: Scorer,
+        threshold: float | None = None,
+        top_k: int | None = None,
+    ) -> None:
+        self._cheap = cheap
+        self._careful = careful
+        self._threshold = threshold
+        self._top_k = top_k
+        self._identity = identity_of(
+            "cascade", (cheap, careful), threshold=threshold, top_k=top_k, floor=_FLOOR
+        )
+
+    @property
+    def identity(self) -> Identity:
+        """The parts', and what is promising."""
+        return self._identity
+
+    async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
+        """Score all candidates, cheaply at first; see `Scorer.score`."""
+        known = Known()
+        async with aclosing(self._cheap.score(ask, candidates)) as steps:
+            async for step in steps:
+                known.note(step)
+                yield replace(step, found={}, interim=_lowered({**step.interim, **step.found}))
+        promising = self._promising(known.values)
+        rest = {p: value for p, value in known.values.items() if p not in promising}
+        lowered = {p: rounded(_FLOOR * value) for p, value in rest.items()}
+        for progress in by_source(lowered, known.sources):
+            yield progress
+        places = sorted(promising)
+        if not places:
+            return
+        chosen = [candidates[p] for p in places]
+        async with aclosing(self._careful.score(ask, chosen)) as steps:
+            async for step in steps:
+                yield replace(
+                    step,
+                    found=_raised(step.found, places),
+                    unscored={places[i]: why for i, why in step.unscored.items()},
+                    interim=_raised(step.interim, places),
+                )
+
+    def _promising(self, cheap: Mapping[int, float]) -> Set[int]:
+        if self._threshold is not None:
+            return {p for p, value in cheap.items() if value >= self._threshold}
+        best = sorted(cheap, key=lambda p: (-cheap[p], p))
+        return set(best[: self._top_k])
+
+
+def _lowered(scores: Mapping[int, Score]) -> Mapping[int, Score]:
+    return {p: Score(rounded(_FLOOR * score.value)) for p, score in scores.items()}
+
+
+def _raised(scores: Mapping[int, Score], places: Sequence[int]) -> Mapping[int, Score]:
+    return {
+        places[i]: Score(rounded(_FLOOR + (1 - _FLOOR) * score.value))
+        for i, score in scores.items()
+    }

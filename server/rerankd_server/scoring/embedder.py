@@ -1,0 +1,70 @@
+"""The embedder: fetches texts' vectors from an embeddings model, many a call.
+
+A scorer by its shape, so that a cache can stand around it: asked with an empty query, it gives each
+text a vector.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from rerankd_server.errors import RequestRejectedError
+from rerankd_server.scoring.embedding import Embeddings
+from rerankd_server.scoring.inquiry import Group, Inquiry, Verdict
+from rerankd_server.scoring.provider import Errand
+from rerankd_server.scoring.remote_model import RemoteModel
+from rerankd_server.scoring.scorer import (
+    Ask,
+    Candidate,
+    Identity,
+    Progress,
+    Reason,
+    Unscored,
+    Vector,
+)
+
+
+class Embedder:
+    """Asks the embeddings `model`, about at most `documents` texts a call."""
+
+    def __init__(
+        self, model: RemoteModel, documents: int = 64, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._model = model
+        self._documents = documents
+        self._clock = clock
+        self._identity = model.identity("embedding")
+
+    @property
+    def identity(self) -> Identity:
+        """Provider and model."""
+        return self._identity
+
+    def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[Vector]]:
+        """Fetch the vector of each candidate's text; see `Scorer.score`."""
+        inquiry: Inquiry[Embeddings, Vector] = Inquiry(self._send, self._write, self._read)
+        places = range(len(candidates))
+        groups = [Group(places[at : at + self._documents]) for at in places[:: self._documents]]
+        return inquiry.run(candidates, groups, self._model.workers)
+
+    async def _send(self, errand: Errand) -> Embeddings | None:
+        return await self._model.provider.embed(self._model.name, errand)
+
+    def _write(self, asked: Sequence[Candidate]) -> dict[str, object]:
+        texts = [candidate.text for candidate in asked]
+        return {"input": texts, "encoding_format": "float", **self._model.extra}
+
+    def _read(self, reply: Embeddings, group: Group) -> Verdict[Vector]:
+        if len(reply.vectors) != len(group.positions):
+            error = RequestRejectedError(
+                f"the model's provider sends {len(reply.vectors)} embeddings for "
+                f"{len(group.positions)} texts; check what `base_url` and `model` on the server are"
+            )
+            return Verdict({}, dict.fromkeys(group.positions, Unscored(Reason.FAILED, error)))
+        now = int(self._clock())
+        tokens = round(reply.prompt_tokens / len(group.positions))
+        return Verdict(
+            {
+                position: Vector(data, reply.model, tokens, 0, now)
+                for position, data in zip(group.positions, reply.vectors, strict=True)
+            }
+        )

@@ -1,0 +1,94 @@
+"""What all combinations of scorers share: their identity, and asking several at a time."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+
+from rerankd_server.scoring.scorer import (
+    Ask,
+    Candidate,
+    Identity,
+    Progress,
+    Score,
+    Scorer,
+    Source,
+    Unscored,
+)
+
+_DEAREST = (Source.MODEL, Source.SHARED, Source.CACHE)
+
+
+def identity_of(kind: str, parts: Iterable[Scorer], **fields: object) -> Identity:
+    """Give the identity of a combination: its own fields, and its parts' identities, in order."""
+    return {
+        "kind": kind,
+        "parts": json.dumps([dict(part.identity) for part in parts], sort_keys=True),
+        **{name: str(value) for name, value in fields.items()},
+    }
+
+
+class Known:
+    """What one part has said so far."""
+
+    def __init__(self) -> None:
+        self.values: dict[int, float] = {}
+        self.sources: dict[int, Source] = {}
+        self.unscored: dict[int, Unscored] = {}
+
+    def note(self, progress: Progress) -> None:
+        """Take in outcomes."""
+        for position, score in progress.found.items():
+            self.values[position] = score.value
+            self.sources[position] = progress.source
+        self.unscored.update(progress.unscored)
+
+    def has(self, position: int) -> bool:
+        """Whether a candidate's outcome is known."""
+        return position in self.values or position in self.unscored
+
+
+def dearest(sources: Iterable[Source]) -> Source:
+    """Give the source of what was made from scores of several: the one that cost most."""
+    return min(sources, key=_DEAREST.index)
+
+
+def by_source(values: Mapping[int, float], sources: Mapping[int, Source]) -> Iterable[Progress]:
+    """Give outcomes, of one source each, for `values` from 0 to 1 that are made of others."""
+    for source in Source:
+        found = {p: Score(value) for p, value in values.items() if sources[p] is source}
+        if found:
+            yield Progress(found, source=source)
+
+
+async def together(
+    parts: Sequence[Scorer], ask: Ask, candidates: Sequence[Candidate]
+) -> AsyncGenerator[tuple[int, Progress]]:
+    """Ask all `parts` at the same time; yield what each says, with its number, as it comes."""
+    said: asyncio.Queue[tuple[int, Progress] | Exception | None] = asyncio.Queue()
+
+    async def listen(number: int, part: Scorer) -> None:
+        try:
+            async with aclosing(part.score(ask, candidates)) as steps:
+                async for progress in steps:
+                    said.put_nowait((number, progress))
+        except Exception as error:  # noqa: BLE001  # raised where the parts come together
+            said.put_nowait(error)
+        else:
+            said.put_nowait(None)
+
+    tasks = [asyncio.create_task(listen(*each)) for each in enumerate(parts)]
+    try:
+        left = len(tasks)
+        while left:
+            word = await said.get()
+            if isinstance(word, Exception):
+                raise word
+            if word is None:
+                left -= 1
+            else:
+                yield word
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

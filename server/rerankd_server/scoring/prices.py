@@ -1,0 +1,69 @@
+"""What tokens cost: the settings' prices, or else those that genai-prices knows.
+
+A price is found only for a provider that the list knows by its address, never guessed from a
+model's name: the same model may run on your own machine.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Generic
+
+from rerankd_server.scoring.scorer import Ask, Candidate, Identity, Progress, Scorer, T, Usage
+
+_SAMPLE = 1000
+"""Tokens to ask the price of: few enough for the lowest tier, which is that of short prompts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars for one token."""
+
+    prompt: float
+    completion: float
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Give the price of so many tokens."""
+        return self.prompt * prompt_tokens + self.completion * completion_tokens
+
+
+def listed_price(base_url: str, model: str) -> Price | None:
+    """Give what the price list says of `model` at the provider behind `base_url`, if anything."""
+    from genai_prices import Usage as Tokens  # noqa: PLC0415  # slow, and not every server asks
+    from genai_prices import calc_price  # noqa: PLC0415
+
+    try:
+        found = calc_price(
+            Tokens(input_tokens=_SAMPLE, output_tokens=_SAMPLE), model, provider_api_url=base_url
+        )
+    except (LookupError, ValueError):
+        return None
+    return Price(float(found.input_price) / _SAMPLE, float(found.output_price) / _SAMPLE)
+
+
+class Priced(Generic[T]):
+    """Says what `scorer` spends and saves, at `price`; None where that is not known."""
+
+    def __init__(self, scorer: Scorer[T], price: Price | None) -> None:
+        self._scorer = scorer
+        self._price = price
+
+    @property
+    def identity(self) -> Identity:
+        """The inner scorer's: its price changes no score."""
+        return self._scorer.identity
+
+    async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[T]]:
+        """Score as the inner scorer does; see `Scorer.score`."""
+        async with aclosing(self._scorer.score(ask, candidates)) as steps:
+            async for step in steps:
+                yield replace(step, usage=self._priced(step.usage))
+
+    def _priced(self, usage: Usage) -> Usage:
+        if self._price is None:
+            return replace(usage, cost_usd=None, saved_usd=None)
+        return replace(
+            usage,
+            cost_usd=self._price.of(usage.prompt_tokens, usage.completion_tokens),
+            saved_usd=self._price.of(usage.saved_prompt_tokens, usage.saved_completion_tokens),
+        )
