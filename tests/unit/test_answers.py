@@ -42,6 +42,7 @@ def value(answer: Answer | None) -> float:
         ("Score: **8**", 8),
         ("Score: **8**/10", 8),
         ("**Score:** 8/10", 8),
+        ("**Score: 8/10**", 8),
         ("Score: 7. 🐝", 7),
         ('{"score": 7}', 7),
         ('{"label": 10}\n', 10),

@@ -46,6 +46,7 @@ def labels(text: str, asked: Sequence[str] = THREE, finish: str = "stop") -> dic
         "The labels, as asked:\n\n- qd = 7\n- MZ = 2\n- nq = 10\n",
         "| code | label |\n|---|---|\n| qd | 7 |\n| mz | 2 |\n| nq | 10 |",
         "1. **qd**: 7/10\n2. **mz**: **2**\n3. `nq`: 10.",
+        "• qd: 7,\n> mz: 2;\n+ nq: 10",
         "<think>qd: 1</think>qd: 7\nmz: 2\nnq: 10",
         '{"qd": 7, "mz": 2}\nnq: 10',
     ],

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from rerankd_server.scoring.answers import Answer, Reply, find_answer, weigh
 from rerankd_server.scoring.scorer import LABELS
 
-_LABEL = re.compile(r"([0-9]{1,2})[*_`]*(?:\s*/\s*10[*_`]*)?[\s|.,;]*", re.ASCII)
+_LABEL = re.compile(r"([0-9]{1,2})[*_`]*(?:\s*/\s*10[*_`]*)?[\s|.,;]*")
 
 _LINE = re.compile(
     r"^[ \t|>*_`+•-]*(?:[0-9]{1,2}[.)][ \t]+[*_`]*)?"  # a bullet, a table's edge, or "1."
@@ -32,8 +32,6 @@ _LABEL_KEYS = ("label", "score")
 _DECODER = json.JSONDecoder(
     object_pairs_hook=tuple,  # a dict would hide repeated keys
     parse_int=str,  # a number too long for an int is like any other that is no label
-    parse_float=str,
-    parse_constant=str,
 )
 
 
