@@ -1,12 +1,13 @@
 """Reading replies: a score that is right, or none."""
 
-import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankd_server.scoring.answers import Answer, Reply, Token, read_answer
+from rerankd_server.scoring.completion import to_reply
 
 
 def reply(text: str, *tokens: Token, finish: str = "stop", refused: bool = False) -> Reply:
@@ -36,6 +37,23 @@ def value(answer: Answer | None) -> float:
         ("Score: 0.", 0),
         ("Score: 7. It names the hive.", 7),
         ("(score: 7)", 7),
+        ("**7**", 7),
+        ("`10`\n", 10),
+        ("Score: **8**", 8),
+        ("Score: **8**/10", 8),
+        ("**Score:** 8/10", 8),
+        ("**Score: 8/10**", 8),
+        ("Score: 7. 🐝", 7),
+        ('{"score": 7}', 7),
+        ('{"label": 10}\n', 10),
+        ('{ "Score" : "0" }', 0),
+        ('```json\n{\n  "score": 7\n}\n```', 7),
+        ("<think>Bees, so 9 or 10.</think>7", 7),
+        ("<think>\n\n</think>\n\n7\n", 7),
+        ("\n<think>\nscore: 3\n</think>\nScore: 7", 7),
+        ("<think>It says </think> itself: 3.</think>\n7", 7),
+        ("The opening tag was in the prompt.\nscore: 3\n</think>\n\n7", 7),
+        ('<think>{"score": 3}</think>{"score": 7}', 7),
     ],
 )
 def test_a_reply_with_one_label_is_that_label(text: str, label: int) -> None:
@@ -68,9 +86,30 @@ def test_a_reply_with_one_label_is_that_label(text: str, label: int) -> None:
         "1e1",
         "seven",
         "I would say 7",
+        "7 or 8",
+        "**7** or **8**",
+        "**7",
+        "7**",
+        "**-7**",
+        "**7.5**",
+        "7 🐝",
+        "🐝🐝🐝🐝🐝🐝🐝",
+        "7️⃣",
+        "Die Punktzahl ist sieben",
+        "Die Punktzahl ist 7",
+        "スコアは7です",
+        "スコア：７",
+        "١٠",
+        "score: ٧",
+        "score: ７",
         "This is a 7 or an 8",
         "The document mentions 3 hives and 7 bees.",
         "score: 42",
+        "score: **42**",
+        "score: **7.5**",
+        "score: **7**8",
+        "score: **7**/100",
+        "score: **-3**",
         "score: -3",
         "score: 7.5",
         "score: 7,5",
@@ -104,11 +143,35 @@ def test_a_reply_with_one_label_is_that_label(text: str, label: int) -> None:
         "Bewertung: 7",
         '{"score": 7',
         '{"answer": 7}',
+        '{"score": 42}',
+        '{"score": -3}',
+        '{"score": 7.5}',
+        '{"score": 7.0}',
+        '{"score": 1e1}',
+        '{"score": null}',
+        '{"score": true}',
+        '{"score": "eleven"}',
+        '{"score": "7}',
+        '{"score": [7]}',
+        '{"score": 7, "score": 8}',
+        '{"score": 7} {"score": 7}',
+        '{"qd": 7}',
         "[7]",
+        "<think>7",
+        "<think>score: 7",
+        "<think>7</think>",
+        "<think>7</think> or 8",
+        "<think>a</think>7<think>8",
+        "7 <think>or is it 8?</think>",
     ],
 )
 def test_any_other_reply_holds_no_score(text: str) -> None:
     assert read_answer(reply(text)) is None
+
+
+def test_a_reply_without_content_holds_no_score() -> None:
+    completion = {"choices": [{"message": {"content": None}, "finish_reason": "stop"}]}
+    assert read_answer(to_reply(completion)) is None
 
 
 @pytest.mark.parametrize(
@@ -181,6 +244,21 @@ def test_the_probabilities_are_those_of_the_label_not_of_the_words_before_it() -
     assert value(read_answer(reply("Score: 8", *tokens))) == pytest.approx(0.85)
 
 
+def test_the_probabilities_are_those_of_the_answer_not_of_the_thought() -> None:
+    tokens = (
+        Token("<think>", {"<think>": 1.0}),
+        Token("8", {"8": 0.6, "2": 0.4}),
+        Token("</think>", {"</think>": 1.0}),
+        Token("8", {"8": 0.5, "9": 0.5}),
+    )
+    assert value(read_answer(reply("<think>8</think>8", *tokens))) == pytest.approx(0.85)
+
+
+def test_the_probabilities_are_those_of_the_number_in_the_object() -> None:
+    tokens = Token('{"score":', {}), Token(" 8", {" 8": 0.5, " 9": 0.5}), Token("}", {"}": 1.0})
+    assert value(read_answer(reply('{"score": 8}', *tokens))) == pytest.approx(0.85)
+
+
 @pytest.mark.parametrize(
     "tokens",
     [
@@ -230,12 +308,29 @@ tokens = st.builds(
 )
 
 
-@given(st.text(max_size=40), st.lists(tokens, max_size=4), st.sampled_from(["stop", "length"]))
-def test_any_reply_ends_in_a_score_in_range_or_in_none(
-    text: str, parts: list[Token], finish: str
-) -> None:
-    answer = read_answer(Reply(text, finish, tokens=parts))
-    assert answer is None or (0 <= answer.value <= 1 and math.isfinite(answer.value))
+replies = st.builds(
+    Reply,
+    text=st.text(max_size=40)
+    | st.lists(
+        st.sampled_from([*"0178 \n*{}:./-", "10", "score", '"', "<think>", "</think>", "```", "７"])
+    ).map("".join),
+    finish=st.sampled_from(["stop", "eos_token", "length", ""]),
+    refused=st.booleans(),
+    tokens=st.lists(tokens, max_size=4),
+)
+
+
+@given(replies)
+def test_any_reply_ends_in_a_score_in_range_or_in_none(reply: Reply) -> None:
+    answer = read_answer(reply)
+    assert answer is None or (0 <= answer.value <= 1 and answer.value == round(answer.value, 6))
+
+
+@given(replies, st.lists(st.sampled_from(["7", "score", ":", " ", "\n", "*"])).map("".join))
+def test_a_thought_changes_nothing(reply: Reply, thought: str) -> None:
+    if "think>" not in reply.text:
+        thoughtful = replace(reply, text=f"<think>{thought}</think>{reply.text}", tokens=())
+        assert read_answer(thoughtful) == read_answer(replace(reply, tokens=()))
 
 
 @given(st.text(max_size=60).filter(lambda text: not any(c in "0123456789" for c in text)))

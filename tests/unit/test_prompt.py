@@ -5,7 +5,12 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerankd_server.scoring.prompt import user_message
+from rerankd_server.scoring.prompt import IDENTITY, user_message
+
+
+def test_every_stored_score_rests_on_this_prompt() -> None:
+    # A change here is a change of every cache key: all scores are bought again.
+    assert IDENTITY == "d80e574f427fc4df"
 
 
 @given(st.text(), st.text(), st.text(min_size=1))

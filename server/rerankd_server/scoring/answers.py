@@ -1,8 +1,9 @@
 """Reads a model's reply: the label it gives and, with log-probabilities, how sure it was.
 
-A reply counts only where it is whole and holds exactly one label: it is one number in range, or has
-one `score: N`. Everything else holds no score; nothing is clamped, rounded or guessed. The score is
-then the expected label over the probabilities of the label tokens (Liu et al., "G-Eval", 2023),
+A reply counts only where it is whole and holds exactly one label: it is one number in range, alone
+or as all that a JSON object holds, or has one `score: N`. What a model thought before it answered
+is no part of it. Everything else holds no score; nothing is clamped, rounded or guessed. The score
+is then the expected label over the probabilities of the label tokens (Liu et al., "G-Eval", 2023),
 or, where these hold under half of the probability, the label itself; over 10.
 """
 
@@ -19,10 +20,17 @@ _WHOLE = ("stop", "eos_token")
 _ENOUGH = 0.5
 """The least probability that label tokens must hold together to speak for the model."""
 
-_NUMBER = re.compile(r"\s*(?P<label>[0-9]{1,2})\s*", re.ASCII)
+_NUMBER = re.compile(r"\s*(?P<mark>[*_`]*)(?P<label>[0-9]{1,2})(?P=mark)\s*", re.ASCII)
+_OBJECT = re.compile(
+    r"\s*(?:```(?:json)?\s*)?"
+    r"\{\s*\"(?:score|label)\"\s*:\s*(?P<quote>\"?)(?P<label>[0-9]{1,2})(?P=quote)\s*\}"
+    r"\s*(?:```\s*)?",
+    re.ASCII | re.IGNORECASE,
+)
 _SCORE = re.compile(r"\bscore\s*[:=]\s*", re.ASCII | re.IGNORECASE)
 _AFTER_SCORE = re.compile(
-    r"(?P<label>[0-9]{1,2})(?:\s*/\s*10)?[*_]*(?:\s*$|[.;!)](?![0-9]))", re.ASCII | re.MULTILINE
+    r"[*_` \t]*(?P<label>[0-9]{1,2})[*_`]*(?:\s*/\s*10[*_`]*)?(?:\s*$|[.;!)](?![0-9]))",
+    re.ASCII | re.MULTILINE,
 )
 """A label that nothing makes another number of: at the end of its line, or of a clause."""
 
@@ -64,13 +72,33 @@ class Answer:
 
 def read_answer(reply: Reply) -> Answer | None:
     """Give what `reply` says, or None where it holds no score."""
-    if reply.refused or reply.finish not in _WHOLE:
+    begin = find_answer(reply)
+    if begin is None:
         return None
-    found = _find_label(reply.text)
+    found = _find_label(reply.text[begin:])
     if found is None:
         return None
     label, start = found
-    probabilities = _label_probabilities(reply.text, reply.tokens, label, start)
+    return weigh(reply, label, begin + start)
+
+
+def find_answer(reply: Reply) -> int | None:
+    """Give the place in `reply` where its answer begins, or None where the reply is not whole.
+
+    Servers that do not know a model's way of thinking leave its thoughts in the text; some models
+    have the opening tag in their prompt already, and write only the closing one.
+    """
+    if reply.refused or reply.finish not in _WHOLE:
+        return None
+    answer = reply.text.rpartition("</think>")[2]
+    return None if "<think>" in answer else len(reply.text) - len(answer)
+
+
+def weigh(reply: Reply, label: int, start: int | None) -> Answer:
+    """Score `label`, whose digits begin at `start` in `reply`'s text, where that is known."""
+    probabilities: Sequence[float] = ()
+    if start is not None:
+        probabilities = _label_probabilities(reply.text, reply.tokens, label, start)
     total = sum(probabilities)
     if total < _ENOUGH:
         return Answer(rounded(label / LABELS[-1]), probabilities)
@@ -80,7 +108,7 @@ def read_answer(reply: Reply) -> Answer | None:
 
 def _find_label(text: str) -> tuple[int, int] | None:
     """Give the one label in `text` and the place where its digits begin."""
-    match = _NUMBER.fullmatch(text)
+    match = _NUMBER.fullmatch(text) or _OBJECT.fullmatch(text)
     if match is None:
         mentions = list(_SCORE.finditer(text))
         if len(mentions) == 1:
