@@ -1,4 +1,4 @@
-"""The command line: `rerankd serve | rank | demo`."""
+"""The command line: `rerankd serve | rank | models | demo`."""
 
 import argparse
 import os
@@ -24,6 +24,8 @@ _METAVARS: Mapping[object, str] = {
     float | None: "SECONDS",
     ByteSize: "SIZE",
     Path: "FOLDER",
+    Path | None: "FILE",
+    tuple[str, ...]: "NAMES",
 }
 
 
@@ -41,6 +43,10 @@ def run(arguments: Sequence[str]) -> int:
                 from rerankd_server.commands.rank import rank  # noqa: PLC0415
 
                 return rank(options)
+            case "models":
+                from rerankd_server.commands.models import models  # noqa: PLC0415
+
+                return models(options)
             case _:
                 from rerankd_server.commands.demo import demo  # noqa: PLC0415
 
@@ -90,14 +96,28 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("--model", default="", help="a model of the server's")
     rank.add_argument("--instruction", default="", help='what "relevant" means, in words')
     rank.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
-    rank.add_argument(
+    _add_address(rank)
+
+    models = commands.add_parser(
+        "models",
+        help="list what a running server can be asked for",
+        description="List the models and recipes of a running server, with their parts, providers "
+        "and prices.",
+    )
+    models.add_argument("--json", action="store_true", help="print one JSON array")
+    models.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
+    _add_address(models)
+
+    commands.add_parser("demo", help="see it work, with nothing configured")
+    return parser
+
+
+def _add_address(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--address",
         default=os.environ.get("RERANKD_ADDRESS", "127.0.0.1:50051"),
         help="the server's (default: RERANKD_ADDRESS, or %(default)s)",
     )
-
-    commands.add_parser("demo", help="see it work, with nothing configured")
-    return parser
 
 
 def _help(setting: FieldInfo) -> str:

@@ -5,7 +5,7 @@ combination is made of other recipes' scorers and computed anew each time: it co
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any
 
 from rerankd_server.caching.cached import Cached
@@ -48,7 +48,7 @@ class Menu:
         self._rooms: dict[str, Room] = {}
         self._scorers: dict[str, Scorer] = {}
         self._leaves: dict[frozenset[tuple[str, str]], Priced[Any]] = {}
-        self.models: Sequence[Model] = [self._model(name) for name in self._served()]
+        self.models: Sequence[Model] = list(self._offered())
 
     def slow_to_load(self) -> Sequence[Awaitable[object]]:
         """Give what takes most of a second to load, and had better be loaded before it is asked."""
@@ -63,25 +63,20 @@ class Menu:
         for provider in self._providers.values():
             await provider.close()
 
-    def _served(self) -> Sequence[str]:
-        """Give the names that can be served; word lists that are not there are only missed where
-        something needs them.
-        """
-        names = list(self._catalogue)
-        needed = any(LEXICAL in each.parts for each in self._catalogue.values())
-        try:
-            self._scorer(LEXICAL)
-        except ConfigError:
-            if needed:
-                raise
-            names.remove(LEXICAL)
-            if self._settings.default_model == LEXICAL:
-                raise ConfigError(
-                    "no language model and no word list: set OPENAI_API_KEY (or OPENAI_BASE_URL "
-                    "for a local server), or pip install 'rerankd[server,offline]' to rank by "
-                    "shared words"
-                ) from None
-        return names
+    def _offered(self) -> Iterator[Model]:
+        """Give the models; the lexical one only where its word list is there, or is needed."""
+        for name in self._catalogue:
+            try:
+                yield self._model(name)
+            except ConfigError:
+                if name != LEXICAL:
+                    raise
+                if self._settings.default_model == LEXICAL:
+                    raise ConfigError(
+                        "no language model and no word list: set OPENAI_API_KEY (or "
+                        "OPENAI_BASE_URL for a local server), or pip install "
+                        "'rerankd[server,offline]' to rank by shared words"
+                    ) from None
 
     def _model(self, name: str) -> Model:
         made = self._catalogue[name]
@@ -106,30 +101,6 @@ class Menu:
     def _made(self, made: recipe.Recipe) -> Scorer:
         """Make a scorer by its recipe."""
         match made:
-            case recipe.Pointwise():
-                scorer = LLMScorer(self._remote(made), made.max_tokens or None)
-                return self._leaf(scorer, made)
-            case recipe.Batched():
-                passes = [
-                    BatchedScorer(
-                        self._remote(made),
-                        documents=made.documents,
-                        tokens=made.tokens,
-                        max_tokens=made.max_tokens or None,
-                        seed=made.seed,
-                        number=number,
-                    )
-                    for number in range(made.repeats)
-                ]
-                leaves = [self._leaf(each, made) for each in passes]
-                return leaves[0] if len(leaves) == 1 else Mean(leaves)
-            case recipe.Embeddings():
-                from rerankd_server.scoring.similarity import (  # noqa: PLC0415  # loads numpy
-                    Similarity,
-                )
-
-                vectors = self._leaf(Embedder(self._remote(made), made.documents), made)
-                return Similarity(vectors, made.query_prefix, made.document_prefix)
             case recipe.Prior():
                 return PriorScorer()
             case recipe.Lexical():
@@ -142,6 +113,24 @@ class Menu:
             case recipe.Blend():
                 scores, prior = map(self._scorer, made.parts)
                 return Blend(scores, prior, made.weight)
+            case _:
+                return self._asking(made)
+
+    def _asking(self, made: recipe.Pointwise | recipe.Batched | recipe.Embeddings) -> Scorer:
+        """Make a scorer that asks a provider's model."""
+        model = self._remote(made)
+        match made:
+            case recipe.Pointwise():
+                return self._leaf(LLMScorer(model, made.max_tokens or None), made)
+            case recipe.Batched():
+                passes = [self._leaf(_batched(model, made, n), made) for n in range(made.repeats)]
+                return passes[0] if len(passes) == 1 else Mean(passes)
+            case recipe.Embeddings():
+                # numpy takes 0.1 s to load, and few servers need it.
+                from rerankd_server.scoring.similarity import Similarity  # noqa: PLC0415
+
+                vectors = self._leaf(Embedder(model, made.documents), made)
+                return Similarity(vectors, made.query_prefix, made.document_prefix)
 
     def _leaf(self, scorer: Scorer[T], made: recipe.Asking | None = None) -> Priced[T]:
         """Give `scorer` with a cache around it, the same for all that are equal."""
@@ -189,6 +178,17 @@ class Menu:
         if own := settings.prices.get(made.model):
             return Price(own.prompt / _MILLION, own.completion / _MILLION)
         return listed_price(_address(settings), made.model)
+
+
+def _batched(model: RemoteModel, made: recipe.Batched, number: int) -> BatchedScorer:
+    return BatchedScorer(
+        model,
+        documents=made.documents,
+        tokens=made.tokens,
+        max_tokens=made.max_tokens or None,
+        seed=made.seed,
+        number=number,
+    )
 
 
 def _address(settings: ProviderSettings) -> str:

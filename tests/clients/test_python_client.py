@@ -225,6 +225,7 @@ async def test_models(client: Either) -> None:
     assert [(model.name, model.is_default) for model in models] == [
         ("gpt-4o-mini", True),
         ("lexical", False),
+        ("prior", False),
     ]
 
 

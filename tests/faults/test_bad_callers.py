@@ -97,7 +97,7 @@ async def test_callers_that_vanish_leave_nothing_but_what_was_sent(
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        (cache, _) = app._parts.caches
+        (cache, _) = app._menu.caches
         while cache._flights._room.taken:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         gate.open()
@@ -122,7 +122,7 @@ async def test_a_second_attempt_is_not_made_for_nobody(
         running(tmp_path, base_url=provider.base_url) as app,
         stub_of(app.address) as stub,
     ):
-        (cache, _) = app._parts.caches
+        (cache, _) = app._menu.caches
         call = asyncio.ensure_future(stub.RerankOnce(ask("q", ["1 a"])))
         while not provider.calls or provider.in_flight:  # noqa: ASYNC110
             await asyncio.sleep(0)

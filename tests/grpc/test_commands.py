@@ -15,7 +15,12 @@ from support.server import running
 
 @pytest.fixture
 async def address(provider: FakeProvider, tmp_path: Path) -> AsyncGenerator[str]:
-    async with running(tmp_path / "data", base_url=provider.base_url, attempts=1) as app:
+    async with running(
+        tmp_path / "data",
+        base_url=provider.base_url,
+        attempts=1,
+        prices={"gpt-4o-mini": {"prompt": 0.15, "completion": 0.6}},
+    ) as app:
         yield app.address
 
 
@@ -24,8 +29,11 @@ LINES = b"2 second\n\n9 first\n  0 last  \n"
 
 async def test_rank_prints_a_table_and_a_last_line(address: str) -> None:
     for source, last in (
-        ("model", "0 cached, 3 scored; 3 model calls, 303 tokens; "),
-        ("cache", "3 cached, 0 scored; 0 model calls, 0 tokens; "),
+        ("model", "0 cached, 3 scored; 3 model calls, 303 tokens = $0.000047; "),
+        (
+            "cache",
+            "3 cached, 0 scored; 0 model calls, 0 tokens = $0; saved 303 tokens = $0.000047; ",
+        ),
     ):
         status, out, err = await rerankd("rank", "q", "--address", address, stdin=LINES)
         assert (status, err) == (0, "")
@@ -67,7 +75,7 @@ async def test_rank_reads_files_and_json_lines(address: str, tmp_path: Path) -> 
         },
     ]
     assert found["usage"]["scored_pairs"] == 3
-    assert found["usage"]["cost_usd"] is None
+    assert found["usage"]["cost_usd"] == pytest.approx(300 * 0.15e-6 + 3 * 0.6e-6)
     assert found["seconds"] > 0
 
 
@@ -206,7 +214,10 @@ async def test_help_lists_every_setting_but_the_key() -> None:
     assert "--cache-size SIZE" in out
     assert "(default: 2.0GiB)" in out
     assert "Undefined" not in out
-    assert "--api-key" not in out
+    assert "--api-key " not in out
+    assert "--api-key-file FILE" in out
+    assert "--allow-models NAMES" in out
+    assert "--recipes" not in out
 
 
 async def test_a_bare_client_says_what_to_install(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ async def test_the_same_again_costs_nothing(stub: Stub, provider: FakeProvider) 
     assert len(provider.calls) == 3
     assert order(response) == [1, 2, 0]
     assert {result.source for result in response.results} == {pb.SCORE_SOURCE_CACHE}
-    assert response.usage == pb.Usage(cached_pairs=3)
+    assert response.usage == pb.Usage(
+        cached_pairs=3, saved_prompt_tokens=300, saved_completion_tokens=3
+    )
 
 
 async def test_a_new_document_costs_one_call(stub: Stub, provider: FakeProvider) -> None:
@@ -160,7 +162,9 @@ async def test_only_if_cached(stub: Stub, provider: FakeProvider) -> None:
     response = await stub.RerankOnce(request)
     assert order(response) == [1, 0]
     assert response.results[1].unscored_reason == pb.UNSCORED_REASON_NOT_CACHED
-    assert response.usage == pb.Usage(cached_pairs=1, unscored_pairs=1)
+    assert response.usage == pb.Usage(
+        cached_pairs=1, unscored_pairs=1, saved_prompt_tokens=100, saved_completion_tokens=1
+    )
     assert len(provider.calls) == 1
 
 
@@ -225,6 +229,7 @@ async def test_list_models(stub: Stub) -> None:
     assert [(model.name, model.is_default) for model in models] == [
         ("gpt-4o-mini", True),
         ("lexical", False),
+        ("prior", False),
     ]
     assert all(model.description for model in models)
 

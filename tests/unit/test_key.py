@@ -76,7 +76,7 @@ def test_every_request_field_is_classified() -> None:
 
 
 def test_every_setting_is_classified() -> None:
-    in_key = {"model", "base_url", "provider_name"}
+    in_key = {"model", "allow_models", "base_url", "provider_name", "providers", "recipes"}
     shows_in_the_text = {"max_document_chars"}
     changes_no_score = {
         "listen",
@@ -84,6 +84,10 @@ def test_every_setting_is_classified() -> None:
         "log_format",
         "log_level",
         "api_key",
+        "api_key_env",
+        "api_key_file",
+        "headers",
+        "prices",
         "timeout",
         "attempts",
         "longest_wait",

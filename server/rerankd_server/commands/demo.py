@@ -15,7 +15,7 @@ from rerankd import AsyncClient, Document
 from rerankd_server.app import App
 from rerankd_server.commands.rank import show
 from rerankd_server.commands.standin import MODEL, stand_in
-from rerankd_server.config import Settings
+from rerankd_server.config import PriceSettings, Settings
 from rerankd_server.logs import configure_logs
 
 _QUERY = "how do bees find their way back to the hive"
@@ -56,6 +56,7 @@ async def _demo(console: Console) -> int:
                 model=MODEL,
                 base_url=base_url,
                 concurrency=4,
+                prices={MODEL: PriceSettings(prompt=0.15, completion=0.60)},
             )
             app = App(settings)
             await app.start()
@@ -65,6 +66,7 @@ async def _demo(console: Console) -> int:
                         f"rerankd listens on {app.address}, with a stand-in for a language "
                         "model: it judges by shared\nwords, and takes as long as a hosted one, "
                         f"0.3 to 0.9 s a call, {settings.concurrency} calls at once.\n"
+                        "Its prices are gpt-4o-mini's.\n"
                     )
                     say(f"[bold]{_QUERY}?[/bold]  (asked for the first time)\n")
                     _, first = await show(client, _QUERY, _DOCUMENTS, console, {})

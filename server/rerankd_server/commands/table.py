@@ -43,12 +43,25 @@ def summary(ranking: Ranking, seconds: float) -> str:
     if usage.unscored_pairs:
         parts.append(f"{usage.unscored_pairs:,} without a score")
     took = f"{seconds * 1000:,.1f} ms" if seconds < 1 else f"{seconds:,.2f} s"
-    line = f"{', '.join(parts)}; {usage.model_calls:,} model calls, "
-    tokens = usage.prompt_tokens + usage.completion_tokens
-    line += f"{tokens:,} tokens; {took}"
-    if usage.cost_usd is not None:
-        line += f"; ${usage.cost_usd:.6f}"
-    return f"{line} ({ranking.model})"
+    spent = _worth(usage.prompt_tokens + usage.completion_tokens, usage.cost_usd)
+    saved = _worth(usage.saved_prompt_tokens + usage.saved_completion_tokens, usage.saved_usd)
+    line = f"{', '.join(parts)}; {usage.model_calls:,} model calls, {spent}"
+    if usage.cached_pairs or usage.shared_pairs:
+        line += f"; saved {saved}"
+    return f"{line}; {took} ({ranking.model})"
+
+
+def _worth(tokens: int, dollars: float | None) -> str:
+    """Say how many tokens that is, and what they cost where that is known."""
+    return f"{tokens:,} tokens" if dollars is None else f"{tokens:,} tokens = {money(dollars)}"
+
+
+def money(dollars: float) -> str:
+    """Write an amount of US dollars with as many places as it takes to see it."""
+    if not dollars:
+        return "$0"
+    places = 2 if dollars >= 1 else 4 if dollars >= 0.01 else 6
+    return f"${dollars:,.{places}f}" if dollars >= 0.000001 else "under $0.000001"
 
 
 def _score(result: Result) -> str:

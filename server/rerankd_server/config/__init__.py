@@ -1,7 +1,7 @@
 """The settings: what can be set, where it comes from, and what is wrong with it."""
 
 from rerankd_server.config.loading import TABLES, load_settings
-from rerankd_server.config.provider import ProviderSettings
+from rerankd_server.config.provider import PriceSettings, ProviderSettings
 from rerankd_server.config.recipe import LEXICAL, OWN_PROVIDER, PRIOR, Recipe
 from rerankd_server.config.settings import Settings
 
@@ -10,6 +10,7 @@ __all__ = [
     "OWN_PROVIDER",
     "PRIOR",
     "TABLES",
+    "PriceSettings",
     "ProviderSettings",
     "Recipe",
     "Settings",

@@ -5,7 +5,7 @@ the careful one has judged stands above what was not worth its while, no score d
 candidates (but for who is among the top k), and order within each part is that part's.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -77,7 +77,7 @@ class Cascade:
                     interim=_raised(step.interim, places),
                 )
 
-    def _promising(self, cheap: Mapping[int, float]) -> Set[int]:
+    def _promising(self, cheap: Mapping[int, float]) -> Collection[int]:
         if self._threshold is not None:
             return {p for p, value in cheap.items() if value >= self._threshold}
         best = sorted(cheap, key=lambda p: (-cheap[p], p))

@@ -51,6 +51,10 @@ class Group:
     tries: int = 0
     """How often they were asked about before."""
 
+    def again(self) -> "Group":
+        """Give the same candidates, asked about once more."""
+        return Group(self.positions, self.tries + 1)
+
     def halves(self) -> Sequence["Group"]:
         """Give the same candidates as two groups, or as one where there is only one."""
         middle = (len(self.positions) + 1) // 2

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 _NAMES = re.compile(
-    r"\b(temperature|max_tokens|(?:top_)?logprobs|response_format|json_schema)\b", re.IGNORECASE
+    r"\b(temperature|max_tokens|(?:top_)?logprobs|response_format|response_schema|json_schema)\b",
+    re.IGNORECASE,
 )
 _TOO_LONG = re.compile(r"context[ _]length|context[ _]window", re.IGNORECASE)
 
@@ -57,7 +58,7 @@ class Parameters:
                 return replace(self, temperature=None)
             case "max_tokens":
                 return replace(self, max_tokens=None)
-            case "response_format" | "json_schema":
+            case "response_format" | "response_schema" | "json_schema":
                 return replace(self, structured=None)
             case _:
                 # 5 is what servers that allow few alternatives allow; it still covers the mass.

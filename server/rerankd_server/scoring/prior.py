@@ -24,7 +24,10 @@ class PriorScorer:
     has any where all priors are equal, for then they say nothing.
     """
 
-    identity: Identity = {"kind": "prior"}
+    @property
+    def identity(self) -> Identity:
+        """There is but one."""
+        return {"kind": "prior"}
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         """Scale the priors; see `Scorer.score`."""

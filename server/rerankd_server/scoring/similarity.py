@@ -76,7 +76,7 @@ class Similarity:
                     found = _compared(query, waiting)
                     failed.update(dict.fromkeys(waiting.keys() - found.keys(), _DIFFERENT))
                     waiting.clear()
-                yield replace(step, found=found, unscored=failed, interim={})
+                yield Progress(found, failed, step.source, step.usage)
 
 
 def _compared(query: Vector, documents: Mapping[int, Vector]) -> Mapping[int, Score]:

@@ -1,0 +1,57 @@
+"""`rerankd models`: what a running server can be asked for, what of, and at what price."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rerankd import AsyncClient, Model, RerankError, UnavailableError
+from rerankd_server.commands.table import money
+
+
+def models(options: argparse.Namespace) -> int:
+    """Run the command; gives the exit status."""
+    try:
+        found = asyncio.run(_models(options))
+    except RerankError as error:
+        print(f"rerankd: {error}", file=sys.stderr)
+        if isinstance(error, UnavailableError) and not error.reason:
+            print(f"  is `rerankd serve` running at {options.address}?", file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps([asdict(model) for model in found], ensure_ascii=False))
+    else:
+        Console().print(_table(found))
+    return 0
+
+
+async def _models(options: argparse.Namespace) -> Sequence[Model]:
+    async with AsyncClient(options.address, timeout=options.timeout) as client:
+        return await client.models()
+
+
+def _table(found: Sequence[Model]) -> Table:
+    """Draw the models, a row each; dollars are for a million tokens, prompt and completion."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("model", "kind", "parts, or provider's model", "$/M tokens", "what it does"):
+        drawn.add_column(name, overflow="fold")
+    for model in found:
+        name = f"{model.name} (default)" if model.is_default else model.name
+        made_of = ", ".join(model.parts)
+        if model.provider:
+            made_of = f"{model.provider}: {model.provider_model}"
+        cells = (name, model.kind, made_of, _price(model), model.description)
+        drawn.add_row(*map(Text, cells))
+    return drawn
+
+
+def _price(model: Model) -> str:
+    if model.prompt_price_usd is None or model.completion_price_usd is None:
+        return "unknown" if model.provider else ""
+    return f"{money(model.prompt_price_usd)} / {money(model.completion_price_usd)}"
