@@ -33,6 +33,14 @@ class Call:
     def document(self) -> str:
         return self._enclosed("document")
 
+    @property
+    def named_documents(self) -> Mapping[str, str]:
+        """The documents of a batched prompt, by the names that it gives them."""
+        found = re.findall(
+            r"<document-([a-z]{2})-(\w+)>\n(.*?)\n</document-\1-\2>", self.prompt, re.DOTALL
+        )
+        return {name: text for name, _, text in found}
+
     def _enclosed(self, tag: str) -> str:
         match = re.search(rf"<{tag}-(\w+)>\n(.*?)\n</{tag}-\1>", self.prompt, re.DOTALL)
         assert match
@@ -40,13 +48,19 @@ class Call:
 
 
 Answer = Callable[[Call], web.StreamResponse | Awaitable[web.StreamResponse]]
+Embed = Callable[[Sequence[str]], web.Response]
 
 
 @dataclass
 class FakeProvider:
-    """`answer` decides each reply and may be replaced at any time; `calls` are all that came."""
+    """`answer` decides each reply and may be replaced at any time; `calls` are all that came.
+
+    `embed` does so for embeddings; `embedded` are the texts of each call.
+    """
 
     answer: Answer
+    embed: Embed = field(default_factory=lambda: embeddings_by(lambda _: [1.0]))
+    embedded: list[list[str]] = field(default_factory=list)
     base_url: str = ""
     calls: list[Call] = field(default_factory=list)
     in_flight: int = 0
@@ -55,6 +69,11 @@ class FakeProvider:
     @property
     def documents(self) -> list[str]:
         return [call.document for call in self.calls]
+
+    async def handle_embeddings(self, request: web.Request) -> web.StreamResponse:
+        texts = (await request.json())["input"]
+        self.embedded.append(texts)
+        return self.embed(texts)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         call = Call(await request.json(), dict(request.headers), request)
@@ -75,6 +94,7 @@ async def fake_provider(answer: Answer) -> AsyncGenerator[FakeProvider]:
     fake = FakeProvider(answer)
     app = web.Application(client_max_size=1 << 30)
     app.router.add_post("/v1/chat/completions", fake.handle)
+    app.router.add_post("/v1/embeddings", fake.handle_embeddings)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -156,6 +176,23 @@ def fails(status: int, code: str | None = None, message: str = "no") -> Answer:
 def label_in(call: Call) -> web.Response:
     """Answer with the number that the document begins with."""
     return completion(call.document.split()[0])
+
+
+def labels_in(call: Call) -> web.Response:
+    """Answer a batched prompt with the numbers that the documents begin with."""
+    labels = {name: int(text.split()[0]) for name, text in call.named_documents.items()}
+    return completion(json.dumps(labels), usage=(100 * len(labels), 5 * len(labels)))
+
+
+def embeddings_by(vector: Callable[[str], Sequence[float]]) -> Embed:
+    """Answer with `vector` of each text, 10 tokens each."""
+
+    def embed(texts: Sequence[str]) -> web.Response:
+        data = [{"index": i, "embedding": list(vector(text))} for i, text in enumerate(texts)]
+        usage = {"prompt_tokens": 10 * len(texts), "total_tokens": 10 * len(texts)}
+        return web.json_response({"data": data, "model": "embed-1", "usage": usage})
+
+    return embed
 
 
 class Gate:

@@ -279,7 +279,7 @@ async def test_a_long_retry_after_is_handed_to_the_caller(provider: FakeProvider
 
 
 async def test_nobody_there_is_unavailable() -> None:
-    async with client(FakeProvider(Script(seven), "http://127.0.0.1:9/v1")) as asked:
+    async with client(FakeProvider(Script(seven), base_url="http://127.0.0.1:9/v1")) as asked:
         error = await refusal(asked)
     assert isinstance(error, ProviderUnavailableError)
     assert "cannot be reached" in str(error)

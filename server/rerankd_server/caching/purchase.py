@@ -128,6 +128,8 @@ class Purchase:
     ) -> None:
         """Tell everyone who waits. The owner hears of `usage`; to the others it was shared."""
         landings: dict[Waiter, Landing] = {}
+        if not found and not unscored and usage != NOTHING_USED:  # another call has to follow
+            landings[self._owner] = Landing(source)
         for key in (*found, *unscored):
             for waiter in self._who_hears(key, found=key in found):
                 landing = landings.setdefault(waiter, Landing(source))

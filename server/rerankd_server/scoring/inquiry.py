@@ -93,6 +93,14 @@ class Inquiry(Generic[R, T]):
         waiting = deque(groups)
         round_ = _Round(candidates)
 
+        tasks: set[asyncio.Task[None]] = set()
+
+        def start(more: int) -> None:
+            for _ in range(min(more, workers - len(tasks))):
+                task = asyncio.create_task(work())
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+
         async def work() -> None:
             while waiting:
                 group = waiting.popleft()
@@ -102,9 +110,10 @@ class Inquiry(Generic[R, T]):
                     log_defect(error)
                     progress, again = _failed(group.positions, DefectError(), calls=0), ()
                 waiting.extendleft(reversed(again))
+                start(len(again) - 1)  # this worker takes the first
                 done.put_nowait((progress, len(again) - 1))
 
-        tasks = [asyncio.create_task(work()) for _ in range(min(workers, len(groups)))]
+        start(len(groups))
         try:
             left = len(groups)
             while left:

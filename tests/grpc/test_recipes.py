@@ -1,0 +1,563 @@
+"""Recipes, from the settings to the ranking: a real server, asked as callers ask it."""
+
+import math
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import grpc
+from rerankd.v1 import rerank_pb2 as pb
+from support.provider import (
+    Call,
+    FakeProvider,
+    completion,
+    embeddings_by,
+    fails,
+    failure,
+    fake_provider,
+    label_in,
+    labels_in,
+)
+from support.server import Stub, ask, running, stub_of
+
+POINTWISE = {"kind": "pointwise", "model": "judge"}
+BATCHED = {"kind": "batched", "model": "judge", "documents": 3}
+EMBEDDINGS = {"kind": "embeddings", "model": "embed", "documents": 2}
+
+
+@asynccontextmanager
+async def serving(
+    folder: Path, provider: FakeProvider, recipes: Mapping[str, Any], **settings: Any
+) -> AsyncGenerator[Stub]:
+    async with (
+        running(
+            folder,
+            base_url=provider.base_url,
+            recipes=recipes,
+            model=next(iter(recipes)),
+            attempts=1,
+            **settings,
+        ) as app,
+        stub_of(app.address) as stub,
+    ):
+        yield stub
+
+
+def scores(response: pb.RerankResponse) -> dict[int, float]:
+    """By position; without those that have none."""
+    return {
+        result.index: result.relevance_score
+        for result in response.results
+        if result.HasField("relevance_score")
+    }
+
+
+def number(text: str) -> Sequence[float]:
+    """A vector whose cosine with "q" is the number that the text begins with."""
+    cosine = 1.0 if text == "q" else float(text.split(maxsplit=1)[0])
+    return [cosine, math.sqrt(1 - cosine**2)]
+
+
+async def test_batched_prompts(provider: FakeProvider, tmp_path: Path) -> None:
+    provider.answer = labels_in
+    texts = [f"{n} x" for n in range(8)]
+    async with serving(tmp_path, provider, {"b": BATCHED}) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+        assert scores(response) == {n: n / 10 for n in range(8)}
+        sizes = sorted(len(call.named_documents) for call in provider.calls)
+        assert sizes == [2, 3, 3]
+        assert response.usage.model_calls == 3
+        assert (response.usage.prompt_tokens, response.usage.completion_tokens) == (800, 40)
+        again = await stub.RerankOnce(ask("q", [*texts, "9 x"]))
+        assert (again.usage.cached_pairs, again.usage.model_calls) == (8, 1)
+        assert (again.usage.saved_prompt_tokens, again.usage.saved_completion_tokens) == (800, 40)
+
+
+async def test_batched_passes_are_observations_of_their_own(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    """Each pass has another order, and each of its scores is stored; the answer is their mean."""
+
+    def by_place(call: Call) -> Any:
+        labels = {name: place for place, name in enumerate(call.named_documents)}
+        return completion(str(labels).replace("'", '"'))
+
+    provider.answer = by_place
+    texts = ["a", "b", "c"]
+    recipe = BATCHED | {"repeats": 4}
+    async with serving(tmp_path, provider, {"b": recipe}) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+        orders = [list(call.named_documents.values()) for call in provider.calls]
+        assert len(orders) == 4
+        assert len({tuple(order) for order in orders}) > 1
+        mean = {i: sum(o.index(text) for o in orders) / 4 / 10 for i, text in enumerate(texts)}
+        assert scores(response) == pytest.approx(mean, abs=1e-6)
+        assert response.usage.scored_pairs == 12
+        again = await stub.RerankOnce(ask("q", texts))
+        assert scores(again) == scores(response)
+        assert (again.usage.cached_pairs, again.usage.model_calls) == (12, 0)
+    # Fewer passes are the first of many: what is stored serves.
+    async with serving(tmp_path, provider, {"b": recipe | {"repeats": 2}}) as stub:
+        fewer = await stub.RerankOnce(ask("q", texts))
+        assert (fewer.usage.cached_pairs, fewer.usage.model_calls) == (6, 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"documents": 4}, {"tokens": 500}, {"seed": 1}, {"parameters": {"top_p": 1}}],
+    ids=["documents", "tokens", "seed", "parameters"],
+)
+async def test_another_way_of_batching_scores_anew(
+    provider: FakeProvider, tmp_path: Path, change: Mapping[str, Any]
+) -> None:
+    provider.answer = labels_in
+    recipes = {"one": BATCHED, "other": {**BATCHED, **change}, "same": BATCHED}
+    async with serving(tmp_path, provider, recipes) as stub:
+        for name, cached in (("one", 0), ("same", 1), ("other", 0)):
+            response = await stub.RerankOnce(ask("q", ["5 x"], model=name))
+            assert response.usage.cached_pairs == cached
+
+
+async def test_a_batch_is_asked_again_about_what_its_answer_leaves_open(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    """Missing, repeated, out of range: asked again, those alone. Extra: passed over."""
+    asked: list[list[str]] = []
+
+    def careless(call: Call) -> Any:
+        documents = call.named_documents
+        asked.append(sorted(documents.values()))
+        if len(asked) > 1:
+            return labels_in(call)
+        labels = [(name, int(text.split()[0])) for name, text in documents.items()]
+        by_text = dict(zip(documents.values(), labels, strict=True))
+        told = [by_text["1 fine"], by_text["2 fine"], by_text["4 twice"], by_text["4 twice"]]
+        told += [(by_text["5 wild"][0], 42), ("zz", 9)]
+        return completion("{" + ", ".join(f'"{name}": {label}' for name, label in told) + "}")
+
+    provider.answer = careless
+    texts = ["1 fine", "2 fine", "3 missing", "4 twice", "5 wild"]
+    async with serving(tmp_path, provider, {"b": BATCHED | {"documents": 10}}) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+    assert scores(response) == {i: (i + 1) / 10 for i in range(5)}
+    assert asked == [texts, ["3 missing", "4 twice", "5 wild"]]
+    assert response.usage.model_calls == 2
+
+
+async def test_a_batch_that_is_never_answered_ends_in_refusals(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    """Where nothing can be used, the next prompts hold half as many; and there is an end to it."""
+    provider.answer = lambda call: (
+        completion("As an AI, I cannot rank these.")
+        if "6 bad" in call.named_documents.values()
+        else labels_in(call)
+    )
+    texts = ["3 a", "4 b", "5 c", "6 bad"]
+    async with serving(tmp_path, provider, {"b": BATCHED | {"documents": 4}}) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+        assert scores(response) == {0: 0.3, 1: 0.4, 2: 0.5}
+        (bad,) = [result for result in response.results if result.index == 3]
+        assert bad.unscored_reason == pb.UNSCORED_REASON_REFUSED
+        assert [len(call.named_documents) for call in provider.calls] == [4, 2, 2, 1, 1]
+        assert response.usage.model_calls == 5
+        # Nothing of it was stored.
+        kept = ask("q", texts, cache_mode=pb.CACHE_MODE_ONLY_IF_CACHED)
+        assert (await stub.RerankOnce(kept)).usage.cached_pairs == 3
+
+
+async def test_a_batch_that_is_refused_fails_for_the_refused_document_alone(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.answer = lambda call: (
+        failure(400, "invalid_prompt") if "6 bad" in call.prompt else labels_in(call)
+    )
+    texts = ["3 a", "4 b", "5 c", "6 bad"]
+    async with serving(tmp_path, provider, {"b": BATCHED | {"documents": 4}}) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+    assert scores(response) == {0: 0.3, 1: 0.4, 2: 0.5}
+    (bad,) = [result for result in response.results if result.index == 3]
+    assert bad.unscored_reason == pb.UNSCORED_REASON_FAILED
+
+
+async def test_a_model_without_structured_output_is_read_all_the_same(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    def lines(call: Call) -> Any:
+        if "response_format" in call.body:
+            return failure(400, message="'response_format' of type 'json_schema' is not supported")
+        found = call.named_documents.items()
+        return completion("\n".join(f"- {name}: {text.split()[0]}" for name, text in found))
+
+    provider.answer = lines
+    async with serving(tmp_path, provider, {"b": BATCHED}) as stub:
+        response = await stub.RerankOnce(ask("q", ["3 a", "4 b"]))
+        assert scores(response) == {0: 0.3, 1: 0.4}
+        await stub.RerankOnce(ask("other", ["3 a", "4 b"]))
+        assert len(provider.calls) == 3  # what it does not take is sent once only
+
+
+async def test_embeddings(provider: FakeProvider, tmp_path: Path) -> None:
+    provider.embed = embeddings_by(number)
+    prices = {"embed": {"prompt": 1.0}}
+    async with serving(tmp_path, provider, {"e": EMBEDDINGS}, prices=prices) as stub:
+        response = await stub.RerankOnce(ask("q", ["0.6 a", "-1 b", "0.8 c", "0.6 a"]))
+        assert [result.index for result in response.results] == [2, 0, 3, 1]
+        assert scores(response) == pytest.approx({0: 0.8, 1: 0, 2: 0.9, 3: 0.8}, abs=2e-6)
+        assert sorted(map(len, provider.embedded)) == [2, 2]  # the query, and each text once
+        assert response.usage.cost_usd == pytest.approx(40e-6)
+        # The query's vector and the documents' serve other pairs.
+        again = await stub.RerankOnce(ask("q", ["-1 b", "0.5 new"]))
+        assert (again.usage.cached_pairs, again.usage.scored_pairs) == (2, 1)
+        assert again.usage.saved_usd == pytest.approx(20e-6)
+        other = await stub.RerankOnce(ask("0.6 a", ["0.8 c"]))
+        assert other.usage.model_calls == 0
+        assert scores(other) == pytest.approx({0: (1 + 0.6 * 0.8 + 0.8 * 0.6) / 2}, abs=2e-6)
+
+
+async def test_embeddings_get_the_prefixes_that_their_model_wants(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    recipe = EMBEDDINGS | {"query_prefix": "query: ", "document_prefix": "passage: "}
+    async with serving(tmp_path, provider, {"e": recipe}) as stub:
+        await stub.RerankOnce(ask("q", ["a"]))
+    assert provider.embedded == [["query: q", "passage: a"]]
+
+
+def reply_of(data: Any) -> Any:
+    from aiohttp import web  # noqa: PLC0415
+
+    return lambda _: web.json_response({"data": data})
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ([{"index": 0, "embedding": [1.0]}], "REQUEST_REJECTED"),
+        (
+            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [1, 2]}],
+            "PROVIDER_UNAVAILABLE",
+        ),
+        (
+            [{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [1.0]}],
+            "PROVIDER_UNAVAILABLE",
+        ),
+        (
+            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [math.nan]}],
+            "PROVIDER_UNAVAILABLE",
+        ),
+        (
+            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [math.inf]}],
+            "PROVIDER_UNAVAILABLE",
+        ),
+        (
+            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [0.0]}],
+            "PROVIDER_UNAVAILABLE",
+        ),
+        ([{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": []}], "PROVIDER_UNAVAILABLE"),
+        (
+            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": ["1"]}],
+            "PROVIDER_UNAVAILABLE",
+        ),
+        (
+            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": "AACAPw=="}],
+            "PROVIDER_UNAVAILABLE",
+        ),
+        ([{"index": 0, "embedding": [1.0]}, {"index": 1}], "PROVIDER_UNAVAILABLE"),
+        ("what", "PROVIDER_UNAVAILABLE"),
+    ],
+    ids=[
+        "count",
+        "dimension",
+        "twice",
+        "nan",
+        "inf",
+        "zero",
+        "empty",
+        "text",
+        "base64",
+        "none",
+        "shape",
+    ],
+)
+async def test_a_wrong_embeddings_reply_is_an_error_and_not_a_ranking(
+    provider: FakeProvider, tmp_path: Path, data: Any, reason: str
+) -> None:
+    provider.embed = reply_of(data)
+    recipes = {
+        "e": EMBEDDINGS,
+        "blend": {"kind": "blend", "scores": "p", "prior": "e"},
+        "p": POINTWISE,
+    }
+    async with serving(tmp_path, provider, recipes) as stub:
+        for name in ("e", "blend"):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stub.RerankOnce(ask("q", ["5 a"], model=name))
+            assert reason in str(raised.value.trailing_metadata())
+        kept = ask("q", ["5 a"], model="e", cache_mode=pb.CACHE_MODE_ONLY_IF_CACHED)
+        assert (await stub.RerankOnce(kept)).usage.cached_pairs == 0
+
+
+async def test_a_model_that_changes_its_dimensions_is_an_error(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, provider, {"e": EMBEDDINGS}) as stub:
+        await stub.RerankOnce(ask("q", ["a"]))
+        provider.embed = embeddings_by(lambda _: [1.0, 0.0])
+        response = await stub.RerankOnce(ask("q", ["a", "b"]))
+        assert scores(response) == {0: 1.0}
+        assert response.results[1].unscored_reason == pb.UNSCORED_REASON_FAILED
+
+
+async def test_a_cascade_asks_the_careful_one_about_the_promising_alone(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.embed = embeddings_by(number)
+    provider.answer = lambda call: completion(call.document.split()[1])
+    cascade = {"kind": "cascade", "cheap": "e", "careful": "p"}
+    recipes = {
+        "top": cascade | {"top_k": 2},
+        "over": cascade | {"threshold": 0.8},
+        "p": POINTWISE,
+        "e": EMBEDDINGS,
+    }
+    texts = ["0.0 9 a", "0.8 3 b", "0.6 5 c", "0.2 9 d"]
+    async with serving(tmp_path, provider, recipes) as stub:
+        response = await stub.RerankOnce(ask("q", texts, model="top"))
+        assert sorted(provider.documents) == ["0.6 5 c", "0.8 3 b"]
+        assert [result.index for result in response.results] == [2, 1, 3, 0]
+        assert scores(response) == pytest.approx({2: 0.55, 1: 0.37, 3: 0.06, 0: 0.05}, abs=2e-6)
+        # All of it is made of cached leaves: another combination of them asks nobody.
+        over = await stub.RerankOnce(ask("q", texts, model="over"))
+        assert scores(over) == scores(response)
+        assert over.usage.model_calls == 0
+        assert {result.source for result in over.results} == {pb.SCORE_SOURCE_CACHE}
+
+
+async def test_where_the_careful_model_fails_the_cheap_score_stands_in(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.embed = embeddings_by(number)
+    provider.answer = lambda call: (
+        failure(500) if "bad" in call.document else completion(call.document.split()[1])
+    )
+    recipes = {
+        "c": {"kind": "cascade", "cheap": "e", "careful": "p", "top_k": 2},
+        "p": POINTWISE,
+        "e": EMBEDDINGS,
+    }
+    texts = ["0.0 9 a", "0.8 3 bad", "0.6 0 c", "0.2 9 d"]
+    async with serving(tmp_path, provider, recipes) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+        assert [result.index for result in response.results] == [2, 1, 3, 0]
+        assert scores(response)[1] == pytest.approx(0.09, abs=2e-6)
+        assert response.usage.unscored_pairs == 1
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.RerankOnce(ask("q", texts, require_complete=True))
+        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+        # With the model gone altogether, the cheap ranking is better than none.
+        provider.answer = fails(500)
+        response = await stub.RerankOnce(ask("q", [f"{text} new" for text in texts]))
+        assert [result.index for result in response.results] == [1, 2, 3, 0]
+
+
+async def test_a_blend_with_the_requests_prior(provider: FakeProvider, tmp_path: Path) -> None:
+    recipes = {"blend": {"kind": "blend", "scores": "p", "weight": 0.2}, "p": POINTWISE}
+    documents = [
+        pb.Document(text="5 a", prior_score=-3),
+        pb.Document(text="5 b", prior_score=7),
+        pb.Document(text="5 c"),
+        pb.Document(text="5 d", prior_score=2),
+    ]
+    async with serving(tmp_path, provider, recipes) as stub:
+        response = await stub.RerankOnce(pb.RerankRequest(query="q", documents=documents))
+        # One without a prior keeps its score: it is not taken for one with the worst.
+        assert scores(response) == pytest.approx({0: 0.4, 1: 0.6, 2: 0.5, 3: 0.5})
+        assert [result.index for result in response.results] == [1, 2, 3, 0]
+        without = await stub.RerankOnce(ask("q", ["5 a", "5 b"]))
+        assert scores(without) == {0: 0.5, 1: 0.5}
+        assert without.usage.model_calls == 0
+        del documents[2:]
+        documents[0].prior_score = documents[1].prior_score = 1
+        equal = await stub.RerankOnce(pb.RerankRequest(query="q", documents=documents))
+        assert scores(equal) == {0: 0.5, 1: 0.5}
+
+
+async def test_a_mean_with_weights(tmp_path: Path) -> None:
+    """Of two models at two providers, each with its own key and headers."""
+    async with (
+        fake_provider(label_in) as one,
+        fake_provider(lambda call: completion(call.document.split()[1])) as other,
+    ):
+        settings = {
+            "providers": {
+                "one": {"base_url": one.base_url, "api_key": "sk-one"},
+                "other": {
+                    "base_url": other.base_url,
+                    "api_key": "sk-other",
+                    "headers": {"anthropic-beta": "x"},
+                    "prices": {"judge": {"prompt": 1, "completion": 2}},
+                },
+            },
+            "recipes": {
+                "mean": {"kind": "mean", "of": ["a", "b"], "weights": [3, 1]},
+                "a": POINTWISE | {"provider": "one"},
+                "b": POINTWISE | {"provider": "other"},
+            },
+        }
+        async with running(tmp_path, **settings) as app, stub_of(app.address) as stub:
+            response = await stub.RerankOnce(ask("q", ["2 10 a", "8 0 b"]))
+            assert response.model == "mean"
+            assert scores(response) == pytest.approx({0: 0.4, 1: 0.6})
+            assert response.usage.model_calls == 4
+            assert not response.usage.HasField("cost_usd")  # one part's price is not known
+            alone = await stub.RerankOnce(ask("q", ["2 10 a"], model="b"))
+            assert alone.usage.saved_usd == pytest.approx(102e-6)
+            assert (alone.usage.cost_usd, alone.usage.HasField("cost_usd")) == (0, True)
+        assert {call.headers["Authorization"] for call in one.calls} == {"Bearer sk-one"}
+        assert {call.headers["Authorization"] for call in other.calls} == {"Bearer sk-other"}
+        assert {call.headers["anthropic-beta"] for call in other.calls} == {"x"}
+
+
+async def test_a_mean_has_no_score_where_a_part_has_none(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.answer = lambda call: completion(
+        "eleven" if (call.body["model"], call.document) == ("m2", "6 b") else "4"
+    )
+    recipes = {
+        "mean": {"kind": "mean", "of": ["one", "two"]},
+        "one": POINTWISE | {"model": "m1"},
+        "two": POINTWISE | {"model": "m2"},
+    }
+    async with serving(tmp_path, provider, recipes) as stub:
+        response = await stub.RerankOnce(ask("q", ["2 a", "6 b"]))
+        assert scores(response) == {0: 0.4}
+        assert response.results[1].unscored_reason == pb.UNSCORED_REASON_REFUSED
+
+
+async def test_combinations_of_cached_leaves_call_nobody(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.embed = embeddings_by(number)
+    provider.answer = lambda call: (
+        labels_in(call) if call.named_documents else completion(call.document.split()[1])
+    )
+    leaves = {"p": POINTWISE, "e": EMBEDDINGS}
+    combined = {
+        "c": {"kind": "cascade", "cheap": "lexical", "careful": "p", "threshold": 0},
+        "m": {"kind": "mean", "of": ["p", "e", "lexical"]},
+        "b": {"kind": "blend", "scores": "p", "prior": "e"},
+        "all": {"kind": "cascade", "cheap": "e", "careful": "deep", "top_k": 2},
+        "deep": {"kind": "blend", "scores": "m", "prior": "c"},
+    }
+    texts = ["0.1 7 a", "0.9 2 b", "0.5 5 c"]
+    async with serving(tmp_path, provider, {**leaves, **combined}) as stub:
+        for name in (*leaves, "lexical"):
+            await stub.RerankOnce(ask("q", texts, model=name))
+        calls = len(provider.calls) + len(provider.embedded)
+        for name in combined:
+            kept = pb.CACHE_MODE_ONLY_IF_CACHED
+            response = await stub.RerankOnce(
+                ask("q", texts, model=name, require_complete=True, cache_mode=kept)
+            )
+            assert len(scores(response)) == 3
+            assert response.usage.model_calls == response.usage.scored_pairs == 0
+            assert response.model == name
+        assert len(provider.calls) + len(provider.embedded) == calls
+    async with serving(tmp_path, provider, {**leaves, **combined}) as stub:
+        stored = await stub.RerankOnce(ask("q", texts, model="all"))
+        assert stored.usage.model_calls == 0  # and nothing under the combinations' names was needed
+
+
+async def test_only_allowed_models_may_be_named(provider: FakeProvider, tmp_path: Path) -> None:
+    async with serving(tmp_path, provider, {"p": POINTWISE}, allow_models=["gpt-x"]) as stub:
+        await stub.RerankOnce(ask("q", ["5 a"], model="gpt-x"))
+        assert provider.calls[0].body["model"] == "gpt-x"
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.RerankOnce(ask("q", ["5 a"], model="gpt-y"))
+        assert raised.value.code() == grpc.StatusCode.NOT_FOUND
+        assert len(provider.calls) == 1
+
+
+async def test_a_plain_model_and_a_recipe_of_it_share_what_was_bought(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, provider, {"p": POINTWISE}, allow_models=["judge"]) as stub:
+        await stub.RerankOnce(ask("q", ["5 a"], model="p"))
+        assert (await stub.RerankOnce(ask("q", ["5 a"], model="judge"))).usage.cached_pairs == 1
+
+
+async def test_the_models_are_listed_with_parts_provider_and_price(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    recipes = {
+        "c": {"kind": "cascade", "cheap": "lexical", "careful": "p", "top_k": 5},
+        "p": POINTWISE | {"description": "the careful one"},
+        "e": EMBEDDINGS,
+    }
+    prices = {"judge": {"prompt": 0.15, "completion": 0.6}}
+    async with serving(tmp_path, provider, recipes, prices=prices) as stub:
+        found = (await stub.ListModels(pb.ListModelsRequest())).models
+    by_name = {model.name: model for model in found}
+    assert list(by_name) == ["c", "p", "e", "lexical", "prior"]
+    assert [model.is_default for model in found] == [True, False, False, False, False]
+    assert (by_name["c"].kind, list(by_name["c"].parts)) == ("cascade", ["lexical", "p"])
+    assert by_name["c"].description == "p, for the 5 best by lexical"
+    careful = by_name["p"]
+    assert (careful.kind, careful.description) == ("pointwise", "the careful one")
+    assert (careful.provider, careful.provider_model) == ("default", "judge")
+    assert (careful.prompt_price_usd, careful.completion_price_usd) == (0.15, 0.6)
+    assert not by_name["e"].HasField("prompt_price_usd")
+    assert all(model.description for model in found)
+
+
+async def test_a_settings_parameter_is_sent_and_is_in_the_key(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    recipes = {
+        "low": POINTWISE | {"parameters": {"reasoning_effort": "low"}, "max_tokens": 0},
+        "plain": POINTWISE,
+    }
+    async with serving(tmp_path, provider, recipes) as stub:
+        for name in recipes:
+            response = await stub.RerankOnce(ask("q", ["5 a"], model=name))
+            assert response.usage.scored_pairs == 1
+    low, plain = (call.body for call in provider.calls)
+    assert low["reasoning_effort"] == "low"
+    assert "reasoning_effort" not in plain
+    assert "max_tokens" not in low
+    assert plain["max_tokens"] == 8
+
+
+async def test_one_models_limits_are_not_anothers(provider: FakeProvider, tmp_path: Path) -> None:
+    """A model that the provider refuses altogether is given up on; its others are asked."""
+    provider.answer = lambda call: (
+        failure(401) if call.body["model"] == "forbidden" else label_in(call)
+    )
+    recipes = {"p": POINTWISE, "f": POINTWISE | {"model": "forbidden"}}
+    async with serving(tmp_path, provider, recipes) as stub:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.RerankOnce(ask("q", ["5 a"], model="f"))
+        assert scores(await stub.RerankOnce(ask("q", ["5 a"]))) == {0: 0.5}
+
+
+async def test_partial_rankings_of_a_cascade_begin_with_the_cheap_one(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.embed = embeddings_by(number)
+    provider.answer = lambda call: completion(call.document.split()[1])
+    recipes = {
+        "c": {"kind": "cascade", "cheap": "e", "careful": "p", "top_k": 2},
+        "p": POINTWISE,
+        "e": EMBEDDINGS,
+    }
+    texts = ["0.0 9 a", "0.8 3 b", "0.6 5 c"]
+    async with serving(tmp_path, provider, recipes, partial_interval=0) as stub:
+        rankings = [r async for r in stub.Rerank(ask("q", texts, partial_results=True))]
+    orders = [[result.index for result in ranking.results] for ranking in rankings]
+    assert orders[-1] == [2, 1, 0]
+    assert [1, 2, 0] in orders[:-1]
