@@ -158,6 +158,7 @@ class Menu:
                 api_key=settings.api_key.get_secret_value() if settings.api_key else None,
                 timeout=settings.timeout,
                 attempts=settings.attempts,
+                key_from=settings.key_from,
                 headers={n: value.get_secret_value() for n, value in settings.headers.items()},
             )
             allowance = Allowance(

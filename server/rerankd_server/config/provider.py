@@ -97,6 +97,11 @@ class ProviderSettings(Table):
         return value
 
     @property
+    def key_from(self) -> str:
+        """Where the key is from, for messages."""
+        return self.api_key_env or str(self.api_key_file or "OPENAI_API_KEY")
+
+    @property
     def is_set(self) -> bool:
         """Whether it can be asked: there is a key, or a base URL (local servers need no key)."""
         return self.api_key is not None or self.base_url is not None

@@ -1,5 +1,6 @@
 """The prior: what the request says of its documents, scaled to 0 to 1 within the request."""
 
+import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from rerankd_server.scoring.scorer import (
@@ -46,8 +47,10 @@ def scaled_to_one(values: Mapping[int, float]) -> Mapping[int, float]:
     if not values:
         return {}
     low, high = min(values.values()), max(values.values())
-    # Halves, for the difference of two finite numbers need not be one.
-    width = high / 2 - low / 2
-    if not width:
+    if low == high:
         return {}
-    return {key: min(1.0, (value / 2 - low / 2) / width) for key, value in values.items()}
+    share = (
+        0.5 if math.isinf(high - low) else 1.0
+    )  # the numbers are finite, but their width may not
+    width = high * share - low * share
+    return {key: min(1.0, (value * share - low * share) / width) for key, value in values.items()}

@@ -67,8 +67,8 @@ class Endpoint:
     """Most calls for one prompt, the first included; at least 1."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with every call."""
-    name: str = ""
-    """What the settings call it, for messages; empty where there is only this one."""
+    key_from: str = "OPENAI_API_KEY"
+    """Where the key was found, for messages."""
 
 
 @dataclass(slots=True)
@@ -247,7 +247,7 @@ class Provider:
             heard(error.response.headers)
             if _plain(error.code) in _DECLINED and service.declined is not None:
                 return service.declined
-            raise _translate_status(error) from None
+            raise _translate_status(error, self._endpoint.key_from) from None
         except (openai.APIConnectionError, TimeoutError):
             # The SDK's transport calls refused and broken connections time-outs as well.
             what = (
@@ -293,7 +293,7 @@ def _load_client(endpoint: Endpoint) -> "openai.AsyncOpenAI":
     )
 
 
-def _translate_status(error: "openai.APIStatusError") -> Exception:
+def _translate_status(error: "openai.APIStatusError", key_from: str) -> Exception:
     """Turn an error status into a passing error, an unwelcome parameter, or a final error."""
     status = error.status_code
     codes = [_plain(error.code), _plain(error.type)]
@@ -305,7 +305,7 @@ def _translate_status(error: "openai.APIStatusError") -> Exception:
         )
     if status == 401:
         return KeyRejectedError(
-            f"the model's provider {what}: it refuses the key; check OPENAI_API_KEY on the server"
+            f"the model's provider {what}: it refuses the key; check {key_from} on the server"
         )
     if status == 402 or "insufficient_quota" in codes:
         return QuotaSpentError(
