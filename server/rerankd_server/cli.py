@@ -1,4 +1,4 @@
-"""The command line: `rerankd serve | rank | demo`."""
+"""The command line: `rerankd serve | rank | eval | demo`."""
 
 import argparse
 import os
@@ -41,6 +41,8 @@ def run(arguments: Sequence[str]) -> int:
                 from rerankd_server.commands.rank import rank  # noqa: PLC0415
 
                 return rank(options)
+            case "eval":
+                return _eval(options)
             case _:
                 from rerankd_server.commands.demo import demo  # noqa: PLC0415
 
@@ -50,6 +52,20 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _eval(options: argparse.Namespace) -> int:
+    try:
+        from rerankd_server.commands.evaluate import eval_  # noqa: PLC0415
+
+        return eval_(options)
+    except ModuleNotFoundError as error:
+        print(  # noqa: T201
+            f"rerankd: {error.name} is missing; for this command: "
+            "pip install 'rerankd[server,eval]'",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,15 +102,77 @@ def _parser() -> argparse.ArgumentParser:
     rank.add_argument("--json", action="store_true", help="print one JSON object")
     rank.add_argument("--model", default="", help="a model of the server's")
     rank.add_argument("--instruction", default="", help='what "relevant" means, in words')
-    rank.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
-    rank.add_argument(
+    _add_server(rank)
+
+    _add_eval(commands.add_parser("eval", help="say how good rankings are for their money"))
+
+    commands.add_parser("demo", help="see it work, with nothing configured")
+    return parser
+
+
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Ask a running server to rank judged candidates with each model, and compare the rankings "
+        "by quality and cost. Scores are cached by the server: after Ctrl-C, run the same again, "
+        "and it goes on where it was."
+    )
+    parser.add_argument(
+        "source",
+        nargs="?",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help='JSON lines, a query each with "query" and "documents" of "text" and "label"; '
+        "or a folder in BEIR's form; either may be gzipped",
+    )
+    for name, what in (
+        ("queries", "TREC: qid<TAB>query"),
+        ("documents", "TREC: docid<TAB>text, or JSON lines"),
+        ("qrels", "TREC: qid 0 docid label; BEIR: instead of qrels/test.tsv"),
+        ("run", "TREC, BEIR: qid Q0 docid rank score tag; without it, what is judged is ranked"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
+    parser.add_argument(
+        "--depth", type=int, metavar="N", help="rank the first N (default: 100 of a run, else all)"
+    )
+    parser.add_argument(
+        "--prior", default="", metavar="KEY", help="JSON lines: documents[].KEY.score comes before"
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help="a model of the server's; may be repeated (default: the server's default)",
+    )
+    parser.add_argument("--instruction", default="", help='what "relevant" means, in words')
+    parser.add_argument(
+        "--rel",
+        type=int,
+        default=1,
+        metavar="N",
+        help="least label that is relevant, for MRR and recall (default: 1; TREC DL: 2)",
+    )
+    parser.add_argument(
+        "--concurrency", type=int, default=4, metavar="N", help="queries in flight (default: 4)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, per query too")
+    parser.add_argument(
+        "--run-out",
+        type=Path,
+        metavar="FILE",
+        help="write a TREC run; of several models FILE-MODEL each",
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a PNG: quality by cost")
+    _add_server(parser)
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes that asks a server."""
+    parser.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
+    parser.add_argument(
         "--address",
         default=os.environ.get("RERANKD_ADDRESS", "127.0.0.1:50051"),
         help="the server's (default: RERANKD_ADDRESS, or %(default)s)",
     )
-
-    commands.add_parser("demo", help="see it work, with nothing configured")
-    return parser
 
 
 def _help(setting: FieldInfo) -> str:
