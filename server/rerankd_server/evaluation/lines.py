@@ -71,7 +71,8 @@ def objects(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[str, 
     for number, line in numbered(lines, name):
         try:
             value = json.loads(line)
-            json.dumps(value, ensure_ascii=False).encode()  # half a character has no UTF-8
+            if "\\u" in line:
+                json.dumps(value, ensure_ascii=False).encode()  # half a character has no UTF-8
         except (ValueError, RecursionError) as error:
             raise wrong(name, number, f"is not JSON: {error}; give one object a line") from None
         if not isinstance(value, dict):
