@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rerankd_server.commands.evaluate import run_file
 from support.process import environment, rerankd
 from support.provider import FakeProvider, Gate, completion, fails, label_in
 from support.server import running
@@ -136,6 +137,21 @@ async def test_runs_and_a_plot_are_written(address: str, judged: Path, tmp_path:
     assert (tmp_path / "out-lexical.run").read_text().splitlines()[0] == "x Q0 x-2 1 3 lexical"
 
 
+async def test_a_file_that_cannot_be_written_costs_no_table(
+    address: str, judged: Path, tmp_path: Path
+) -> None:
+    plot = str(tmp_path / ("x" * 300))
+    status, out, err = await rerankd("eval", str(judged), "--address", address, "--plot", plot)
+    assert status == 1
+    assert "1.000" in out
+    assert err == f"rerankd: {plot}: File name too long\n"
+
+
+def test_each_model_has_a_run_file_of_its_own() -> None:
+    names = [run_file(Path("d/x.run"), model, alone=False) for model in ("a/b", "a-b", "a b")]
+    assert names == [Path("d/x-a%2Fb.run"), Path("d/x-a-b.run"), Path("d/x-a%20b.run")]
+
+
 async def test_trec_files_and_a_run_that_was_written(address: str, tmp_path: Path) -> None:
     files = {
         "queries": "1\tbees\n",
@@ -217,6 +233,7 @@ async def test_without_a_server_it_says_how_to_start_one(judged: Path) -> None:
     [
         ((), "what to evaluate: give a file"),
         (("/nowhere",), "/nowhere: No such file or directory"),
+        (("x" * 300,), f"{'x' * 300}: File name too long"),
         (("{file}", "--model", "\udcff"), "--model: is not UTF-8"),
         (("{file}", "--instruction", "\udcff"), "--instruction: is not UTF-8"),
         (("{file}", "--timeout", "nan"), "--timeout: nan is not a number of seconds"),

@@ -22,7 +22,9 @@ from rerankd import (
     UnscoredReason,
     Usage,
 )
+from rerankd_server.commands.evaluate import run_lines
 from rerankd_server.commands.progress import progress
+from rerankd_server.commands.scoreboard import printable
 from rerankd_server.evaluation.asking import LONGEST_WAIT, MOST_TRIES, Answer, EvaluationError
 from rerankd_server.evaluation.collection import Candidate, Collection, Query
 from rerankd_server.evaluation.costs import Costs, costs_of
@@ -253,11 +255,22 @@ class TestProgress:
         assert "2/6" in drawn.getvalue()
         assert ("$0.50 spent" in drawn.getvalue()) == (spent is not None)
 
+    def test_a_name_cannot_command_the_terminal(self) -> None:
+        assert printable("gpt \x1b[2J\x9b é") == "gpt \ufffd[2J\ufffd é"
+
     def test_a_file_sees_nothing(self) -> None:
         drawn = StringIO()
         with progress(6, Console(file=drawn)) as on_answer:
             on_answer("m", self.ANSWER)
         assert drawn.getvalue() == ""
+
+
+def test_a_run_has_the_order_of_the_ranking_and_its_model() -> None:
+    answer = Answer(COLLECTION.queries[0], [1, 0], Costs(), 0.1)
+    assert list(run_lines(Evaluation("gpt 4\no", [answer], [], Costs(), 1.0))) == [
+        "0 Q0 b 1 2 gpt4o\n",
+        "0 Q0 a 2 1 gpt4o\n",
+    ]
 
 
 def test_the_margin_is_of_the_mean() -> None:

@@ -18,7 +18,7 @@ from rerankd_server.evaluation.asking import EvaluationError
 from rerankd_server.evaluation.collection import Collection
 from rerankd_server.evaluation.costs import Costs
 from rerankd_server.evaluation.evaluate import Evaluation, choose_models, evaluate
-from rerankd_server.evaluation.lines import LARGEST_LABEL, CollectionError
+from rerankd_server.evaluation.lines import LARGEST_LABEL, CollectionError, is_folder
 from rerankd_server.evaluation.measures import MEASURES, scored
 from rerankd_server.evaluation.reading import Files, read_collection
 from rerankd_server.evaluation.significance import Comparison, compare
@@ -77,7 +77,7 @@ def _check(options: argparse.Namespace) -> None:
         raise OptionError(f"--rel: {options.rel} is not a label from 1 to {LARGEST_LABEL:,}")
     for name in ("plot", "run_out"):
         file: Path | None = getattr(options, name)
-        if file is not None and (not file.parent.is_dir() or file.is_dir()):
+        if file is not None and (not is_folder(file.parent) or is_folder(file)):
             raise OptionError(f"--{name.replace('_', '-')}: no file can be written at {file}")
 
 

@@ -48,6 +48,14 @@ def read_lines(path: Path) -> Iterator[bytes]:
         raise CollectionError(f"{path}: {error.strerror}") from None
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; a name that no file can have is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def numbered(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, str]]:
     """Decode lines, and give each that is not blank with its number, from 1.
 

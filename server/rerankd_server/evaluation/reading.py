@@ -13,7 +13,7 @@ from rerankd_server.evaluation.beir import (
 )
 from rerankd_server.evaluation.collection import Collection
 from rerankd_server.evaluation.jsonl import parse_judged
-from rerankd_server.evaluation.lines import CollectionError, read_lines
+from rerankd_server.evaluation.lines import CollectionError, is_folder, read_lines
 from rerankd_server.evaluation.trec import parse_qrels, parse_queries, parse_run, parse_texts
 
 
@@ -40,7 +40,7 @@ def read_collection(files: Files) -> Collection:
     if source is None:
         _refuse({"--prior": files.prior}, "TREC's files; a run gives the prior scores")
         return _read_trec(files)
-    if source.is_dir():
+    if is_folder(source):
         _refuse(
             {"--queries": files.queries, "--documents": files.documents, "--prior": files.prior},
             "a folder in BEIR's form",
