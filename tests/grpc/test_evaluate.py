@@ -92,13 +92,13 @@ async def test_a_second_run_goes_on_from_the_cache(
 async def test_json_holds_every_query(address: str, judged: Path) -> None:
     _, out, _ = await rerankd(
         *("eval", str(judged), "--json", "--rel", "2", "--instruction", "only bees"),
-        *("--model", "gpt-4o-mini", "--model", "lexical"),
+        *("--model", "gpt-4o-mini", "--model", "lexical", "--model", "gpt-4o-mini"),
         RERANKD_ADDRESS=address,
     )
     found = json.loads(out)
     assert found["collection"] == str(judged)
     assert found["relevant_from_label"] == 2
-    best = found["models"][0]
+    best, _ = found["models"]
     assert best["model"] == "gpt-4o-mini"
     assert best["measures"] == {"nDCG@10": 1.0, "MRR@10": 0.5, "R@10": 0.5}
     assert [query["qid"] for query in best["queries"]] == ["x", "y"]

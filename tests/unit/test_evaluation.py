@@ -197,6 +197,12 @@ class TestPauses:
                 FakeRanker(ranking([0, 1], None, UnscoredReason.PENDING)), COLLECTION, ["m"]
             )
 
+    async def test_the_last_reason_is_told(self) -> None:
+        pending = ranking([0, 1], None, UnscoredReason.PENDING)
+        with pytest.raises(EvaluationError, match="give a longer --timeout") as raised:
+            await evaluate(FakeRanker(refused(), pending), COLLECTION, ["m"], sleep=Pauses())
+        assert raised.value.cause is None
+
     async def test_a_document_that_stays_without_a_score_is_no_reason_to_ask_again(self) -> None:
         usage = Usage(scored_pairs=1, unscored_pairs=1)
         ranker = FakeRanker(ranking([1, 0], usage, UnscoredReason.REFUSED))

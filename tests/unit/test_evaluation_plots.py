@@ -82,6 +82,12 @@ def test_the_sketch_shows_each_model_at_its_quality_and_cost() -> None:
     assert rows[14].strip() == "dollars per 1,000 queries, nothing cached"
 
 
+def test_no_tick_is_below_0() -> None:
+    rows = sketch([evaluation(0.0, 0.0)], 80).splitlines()
+    assert rows[1].startswith("0.020 |")
+    assert rows[11].startswith("0.000 |1")
+
+
 def test_models_at_one_place_stand_side_by_side() -> None:
     drawn = sketch([evaluation(0.5, None, name=str(n)) for n in range(11)], 80)
     assert drawn.splitlines()[1].split() == ["0.510", "|"]
@@ -104,11 +110,11 @@ def test_a_sketch_is_plain_and_never_too_wide(
     "evaluations",
     [
         [evaluation(0.5, None)],
-        [evaluation(0.5, 0.0, name="same"), evaluation(0.5, 0.0, name="$same$ _^")],
+        [evaluation(0.5, 0.0, name="same"), evaluation(0.5, 0.0, name=r"$\no$")],
         [evaluation(0.7, 5.0, name="x" * 200), evaluation(0.2, 1e-5), evaluation(0.1, 0.0)],
         [Evaluation("m", evaluation(0, 0).answers[:1], [{"nDCG@10": 1.0}], Costs(), 0.1)],
     ],
 )
 def test_any_evaluations_make_a_picture(evaluations: list[Evaluation], tmp_path: Path) -> None:
-    draw(evaluations, "the title costs $1 or $2", tmp_path / "plot")
+    draw(evaluations, r"$\math is$ not meant", tmp_path / "plot")
     assert (tmp_path / "plot").read_bytes().startswith(PNG)
