@@ -12,7 +12,7 @@ setup: .venv/ready
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[server,offline]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[server,offline,eval]' --group dev
 	@touch $@
 
 # The generator is old on purpose: what it writes runs with every protobuf from 4.25 on, while newer

@@ -1,4 +1,4 @@
-"""The command line: `rerankd serve | rank | models | demo`."""
+"""The command line: `rerankd serve | rank | models | eval | demo`."""
 
 import argparse
 import os
@@ -16,7 +16,6 @@ from rerankd_server.errors import ConfigError
 _NOT_FLAGS = {*TABLES, "api_key"}
 """Settings that are not flags. A key is none: other users of the machine can read them."""
 
-
 _METAVARS: Mapping[object, str] = {
     int: "N",
     int | None: "N",
@@ -33,29 +32,54 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit status: 0, 1 where it failed, 2 where it was misused."""
     options = _parser().parse_args(arguments)
     try:
-        # Each command imports its own needs: `serve` does not wait for what `rank` draws with.
-        match options.command:
-            case "serve":
-                from rerankd_server.commands.serve import serve  # noqa: PLC0415
-
-                return serve(_flags(options), os.environ, options.config)
-            case "rank":
-                from rerankd_server.commands.rank import rank  # noqa: PLC0415
-
-                return rank(options)
-            case "models":
-                from rerankd_server.commands.models import models  # noqa: PLC0415
-
-                return models(options)
-            case _:
-                from rerankd_server.commands.demo import demo  # noqa: PLC0415
-
-                return demo()
+        status: int = options.run(options)
     except ConfigError as error:
         print(f"rerankd: {error}", file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         return 130
+    return status
+
+
+# Each command imports its own needs: `serve` does not wait for what `rank` draws with.
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from rerankd_server.commands.serve import serve  # noqa: PLC0415
+
+    return serve(_flags(options), os.environ, options.config)
+
+
+def _rank(options: argparse.Namespace) -> int:
+    from rerankd_server.commands.rank import rank  # noqa: PLC0415
+
+    return rank(options)
+
+
+def _models(options: argparse.Namespace) -> int:
+    from rerankd_server.commands.models import models  # noqa: PLC0415
+
+    return models(options)
+
+
+def _demo(_: argparse.Namespace) -> int:
+    from rerankd_server.commands.demo import demo  # noqa: PLC0415
+
+    return demo()
+
+
+def _eval(options: argparse.Namespace) -> int:
+    try:
+        from rerankd_server.commands.evaluate import eval_  # noqa: PLC0415
+
+        return eval_(options)
+    except ModuleNotFoundError as error:
+        print(  # noqa: T201
+            f"rerankd: {error.name} is missing; for this command: "
+            "pip install 'rerankd[server,eval]'",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,57 +87,125 @@ def _parser() -> argparse.ArgumentParser:
         prog="rerankd", description="A local caching proxy for LLM reranking, with a gRPC API."
     )
     parser.add_argument("--version", action="version", version=f"rerankd {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run_it, add_arguments, what in (
+        ("serve", _serve, _add_serve, "run the server"),
+        ("rank", _rank, _add_rank, "rank documents from files or standard input"),
+        ("models", _models, _add_models, "list what a running server can be asked for"),
+        ("eval", _eval, _add_eval, "say how good rankings are for their money"),
+    ):
+        command = commands.add_parser(name, help=what)
+        command.set_defaults(run=run_it)
+        add_arguments(command)
+    demo = commands.add_parser("demo", help="see it work, with nothing configured")
+    demo.set_defaults(run=_demo)
+    return parser
 
-    serve = commands.add_parser(
-        "serve",
-        help="run the server",
-        description="Run the server. Each setting is also an environment variable (RERANKD_LISTEN) "
-        "and a TOML key (listen); OPENAI_API_KEY and OPENAI_BASE_URL work as everywhere.",
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Run the server. Each setting is also an environment variable (RERANKD_LISTEN) and a TOML "
+        "key (listen); OPENAI_API_KEY and OPENAI_BASE_URL work as everywhere. Providers and "
+        "recipes are tables of the file."
     )
-    serve.add_argument("--config", type=Path, metavar="FILE", help="read settings from a TOML file")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="read settings from a TOML file"
+    )
     # Those of the server itself come before those of its provider, from which it inherits.
     own = [name for name in Settings.model_fields if name not in ProviderSettings.model_fields]
     for name in (*own, *ProviderSettings.model_fields):
         setting = Settings.model_fields[name]
         if name not in _NOT_FLAGS:
-            serve.add_argument(
+            parser.add_argument(
                 f"--{name.replace('_', '-')}",
                 metavar=_METAVARS.get(setting.annotation, "VALUE"),
                 help=_help(setting),
             )
 
-    rank = commands.add_parser(
-        "rank",
-        help="rank documents from files or standard input",
-        description="Ask a running server to rank documents: a line each, or JSON lines with "
-        '"text" and, if you like, "id" and "prior_score".',
+
+def _add_rank(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        'Ask a running server to rank documents: a line each, or JSON lines with "text" and, if '
+        'you like, "id" and "prior_score".'
     )
-    rank.add_argument("query", metavar="QUERY")
-    rank.add_argument("files", nargs="*", type=Path, metavar="FILE", help="default: standard input")
-    rank.add_argument("-n", "--top-n", type=int, default=0, metavar="N", help="show the first N")
-    rank.add_argument("--json", action="store_true", help="print one JSON object")
-    rank.add_argument("--model", default="", help="a model of the server's")
-    rank.add_argument("--instruction", default="", help='what "relevant" means, in words')
-    rank.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
-    _add_address(rank)
-
-    models = commands.add_parser(
-        "models",
-        help="list what a running server can be asked for",
-        description="List the models and recipes of a running server, with their parts, providers "
-        "and prices.",
+    parser.add_argument("query", metavar="QUERY")
+    parser.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="default: standard input"
     )
-    models.add_argument("--json", action="store_true", help="print one JSON array")
-    models.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS")
-    _add_address(models)
+    parser.add_argument("-n", "--top-n", type=int, default=0, metavar="N", help="show the first N")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--model", default="", help="a model of the server's")
+    parser.add_argument("--instruction", default="", help='what "relevant" means, in words')
+    _add_server(parser)
 
-    commands.add_parser("demo", help="see it work, with nothing configured")
-    return parser
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "List the models and recipes of a running server, with their parts, providers and prices."
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON array")
+    _add_server(parser)
 
 
-def _add_address(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Ask a running server to rank judged candidates with each model, and compare the rankings "
+        "by quality and cost. Scores are cached by the server: after Ctrl-C, run the same again, "
+        "and it goes on where it was."
+    )
+    parser.add_argument(
+        "source",
+        nargs="?",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help='JSON lines, a query each with "query" and "documents" of "text" and "label"; '
+        "or a folder in BEIR's form; either may be gzipped",
+    )
+    for name, what in (
+        ("queries", "TREC: qid<TAB>query"),
+        ("documents", "TREC: docid<TAB>text, or JSON lines"),
+        ("qrels", "TREC: qid 0 docid label; BEIR: instead of qrels/test.tsv"),
+        ("run", "TREC, BEIR: qid Q0 docid rank score tag; without it, what is judged is ranked"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, metavar="FILE", help=what)
+    parser.add_argument(
+        "--depth", type=int, metavar="N", help="rank the first N (default: 100 of a run, else all)"
+    )
+    parser.add_argument(
+        "--prior", default="", metavar="KEY", help="JSON lines: documents[].KEY.score comes before"
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        help="a model of the server's; may be repeated (default: the server's default)",
+    )
+    parser.add_argument("--instruction", default="", help='what "relevant" means, in words')
+    parser.add_argument(
+        "--rel",
+        type=int,
+        default=1,
+        metavar="N",
+        help="least label that is relevant, for MRR and recall (default: 1; TREC DL: 2)",
+    )
+    parser.add_argument(
+        "--concurrency", type=int, default=4, metavar="N", help="queries in flight (default: 4)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, per query too")
+    parser.add_argument(
+        "--run-out",
+        type=Path,
+        metavar="FILE",
+        help="write a TREC run; of several models FILE-MODEL each",
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a PNG: quality by cost")
+    _add_server(parser)
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes that asks a server."""
+    parser.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS")
+    parser.add_argument(
         "--address",
         default=os.environ.get("RERANKD_ADDRESS", "127.0.0.1:50051"),
         help="the server's (default: RERANKD_ADDRESS, or %(default)s)",
