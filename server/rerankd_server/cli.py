@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and give its exit status: 0, 1 where it failed, 2 where it was misused."""
     options = _parser().parse_args(arguments)
     try:
-        status: int = options.run(options)
+        status: int = options.command(options)
     except ConfigError as error:
         print(f"rerankd: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -95,10 +95,10 @@ def _parser() -> argparse.ArgumentParser:
         ("eval", _eval, _add_eval, "say how good rankings are for their money"),
     ):
         command = commands.add_parser(name, help=what)
-        command.set_defaults(run=run_it)
+        command.set_defaults(command=run_it)
         add_arguments(command)
     demo = commands.add_parser("demo", help="see it work, with nothing configured")
-    demo.set_defaults(run=_demo)
+    demo.set_defaults(command=_demo)
     return parser
 
 

@@ -87,6 +87,7 @@ async def test_a_second_run_goes_on_from_the_cache(
     assert first["measures"] == second["measures"]
     assert (first["costs"]["cached_pairs"], second["costs"]["cached_pairs"]) == (0, 5)
     assert (first["costs"]["tokens"], second["costs"]["tokens"]) == (505, 0)
+    assert first["costs"]["full_tokens"] == second["costs"]["full_tokens"] == 505
 
 
 async def test_json_holds_every_query(address: str, judged: Path) -> None:
@@ -196,7 +197,9 @@ async def test_an_unknown_model_is_refused_before_anything_is_sent(
     models = ("--model", "gpt-4o-mini", "--model", "gpt-9")
     status, out, err = await rerankd("eval", str(judged), "--address", address, *models)
     assert (status, out) == (1, "")
-    assert err == "rerankd: --model: the server has no 'gpt-9'; it has: gpt-4o-mini, lexical\n"
+    assert (
+        err == "rerankd: --model: the server has no 'gpt-9'; it has: gpt-4o-mini, lexical, prior\n"
+    )
     assert provider.calls == []
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rerankd import AsyncClient, Model, RerankError, UnavailableError
-from rerankd_server.commands.table import money
+from rerankd_server.evaluation.costs import money
 
 
 def models(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rerankd import Document, Ranking, Result, ScoreSource
+from rerankd_server.evaluation.costs import money
 
 _STYLES = {ScoreSource.CACHE: "green", ScoreSource.MODEL: "cyan", ScoreSource.SHARED: "blue"}
 _MOST_CHARS = 1000
@@ -54,14 +55,6 @@ def summary(ranking: Ranking, seconds: float) -> str:
 def _worth(tokens: int, dollars: float | None) -> str:
     """Say how many tokens that is, and what they cost where that is known."""
     return f"{tokens:,} tokens" if dollars is None else f"{tokens:,} tokens = {money(dollars)}"
-
-
-def money(dollars: float) -> str:
-    """Write an amount of US dollars with as many places as it takes to see it."""
-    if not dollars:
-        return "$0"
-    places = 2 if dollars >= 1 else 4 if dollars >= 0.01 else 6
-    return f"${dollars:,.{places}f}" if dollars >= 0.000001 else "under $0.000001"
 
 
 def _score(result: Result) -> str:
