@@ -5,7 +5,7 @@ BIN := .venv/bin
 PROTOS := rerankd/v1/rerank.proto
 GENERATED := client/python/rerankd/v1
 
-.PHONY: setup generate check-generated lint test test-peers bench demo serve format clean
+.PHONY: setup generate check-generated lint test test-peers bench quality demo serve format clean
 
 setup: .venv/ready
 
@@ -56,6 +56,10 @@ test-peers: setup .venv-litellm/ready
 
 bench: setup
 	@PYTHONPATH=tests $(BIN)/python -m bench.load
+
+# Writes docs/quality.md from real queries, which are not part of the project: see there.
+quality: setup
+	@PYTHONPATH=tests $(BIN)/python -m bench.quality
 
 demo: setup
 	@$(BIN)/rerankd demo

@@ -23,6 +23,8 @@ class Costs:
     spent_usd: float | None = 0.0
     full_usd: float | None = 0.0
     """As `full_tokens`, in US dollars."""
+    full_prompt_tokens: int = 0
+    """Those of `full_tokens` that are in prompts."""
 
     def __add__(self, other: Self) -> "Costs":
         """Add up; what is unknown once is unknown."""
@@ -35,6 +37,7 @@ class Costs:
             self.full_tokens + other.full_tokens,
             _plus(self.spent_usd, other.spent_usd),
             _plus(self.full_usd, other.full_usd),
+            self.full_prompt_tokens + other.full_prompt_tokens,
         )
 
     @property
@@ -65,6 +68,7 @@ def costs_of(replies: list[Usage]) -> Costs:
         + last.completion_tokens
         + last.saved_prompt_tokens
         + last.saved_completion_tokens,
+        full_prompt_tokens=last.prompt_tokens + last.saved_prompt_tokens,
         spent_usd=spent,
         full_usd=_plus(last.cost_usd, last.saved_usd),
     )
