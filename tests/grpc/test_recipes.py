@@ -1,5 +1,6 @@
 """Recipes, from the settings to the ranking: a real server, asked as callers ask it."""
 
+import asyncio
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from rerankd.v1 import rerank_pb2 as pb
 from support.provider import (
     Call,
     FakeProvider,
+    Gate,
     completion,
     embeddings_by,
     fails,
@@ -103,6 +105,46 @@ async def test_batched_passes_are_observations_of_their_own(
     async with serving(tmp_path, provider, {"b": recipe | {"repeats": 2}}) as stub:
         fewer = await stub.RerankOnce(ask("q", texts))
         assert (fewer.usage.cached_pairs, fewer.usage.model_calls) == (6, 0)
+
+
+async def test_batches_that_overlap_buy_each_pair_once(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    gate = Gate(labels_in)
+    provider.answer = gate
+    async with serving(tmp_path, provider, {"b": BATCHED}) as stub:
+        one = asyncio.ensure_future(stub.RerankOnce(ask("q", ["1 a", "2 b", "3 c"])))
+        await gate.arrived(1)
+        other = asyncio.ensure_future(stub.RerankOnce(ask("q", ["2 b", "3 c", "4 d"])))
+        await gate.arrived(2)
+        gate.open()
+        assert scores(await one) == {0: 0.1, 1: 0.2, 2: 0.3}
+        late = await other
+    assert scores(late) == {0: 0.2, 1: 0.3, 2: 0.4}
+    assert [sorted(call.named_documents.values()) for call in provider.calls] == [
+        ["1 a", "2 b", "3 c"],
+        ["4 d"],
+    ]
+    assert (late.usage.shared_pairs, late.usage.scored_pairs) == (2, 1)
+    assert late.usage.saved_prompt_tokens == 200
+
+
+async def test_who_leaves_a_batch_behind_has_it_stored(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    gate = Gate(labels_in)
+    provider.answer = gate
+    texts = ["1 a", "2 b", "3 c"]
+    async with serving(tmp_path, provider, {"b": BATCHED}) as stub:
+        call = stub.RerankOnce(ask("q", texts))
+        waiting = asyncio.ensure_future(call)
+        await gate.arrived(1)
+        call.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        gate.open()
+        response = await stub.RerankOnce(ask("q", texts))
+    assert scores(response) == {0: 0.1, 1: 0.2, 2: 0.3}
+    assert len(provider.calls) == 1
 
 
 @pytest.mark.parametrize(

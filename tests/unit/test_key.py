@@ -1,11 +1,17 @@
 """The content key: everything that can change a score is in it, and nothing else."""
 
+from pathlib import Path
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.caching.key import pair_key, query_key
+from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.config import Settings
+from rerankd_server.menu import Menu
 from rerankd_server.scoring.llm import LLMScorer
 from rerankd_server.scoring.provider import Endpoint, Provider
 from rerankd_server.scoring.remote_model import RemoteModel
@@ -106,6 +112,61 @@ def test_every_setting_is_classified() -> None:
         "grace",
     }
     assert set(Settings.model_fields) == in_key | shows_in_the_text | changes_no_score
+
+
+BASES: dict[str, dict[str, Any]] = {
+    "pointwise": {"model": "m", "provider": "a"},
+    "batched": {"model": "m", "provider": "a"},
+    "embeddings": {"model": "m", "provider": "a"},
+}
+CHANGES: dict[str, dict[str, Any]] = {
+    "pointwise": {
+        "provider": "b",
+        "model": "n",
+        "parameters": {"top_p": 1},
+        "max_tokens": 9,
+    },
+    "batched": {
+        "provider": "b",
+        "model": "n",
+        "parameters": {"top_p": 1},
+        "max_tokens": 9,
+        "documents": 9,
+        "tokens": 9,
+        "seed": 9,
+        "repeats": 9,  # each pass is a leaf of its own: more passes are more leaves
+    },
+    "embeddings": {"provider": "b", "model": "n", "parameters": {"dimensions": 9}},
+}
+"""For each setting of a leaf that can change a score, another value."""
+SHOW_IN_THE_TEXT = {"query_prefix", "document_prefix"}
+CHANGE_NO_SCORE = {"kind", "description"}
+CALLS_ALONE = {"embeddings": {"documents"}}
+"""Settings that decide how many texts a call holds, which changes none of them."""
+
+
+@pytest.mark.parametrize("kind", BASES)
+def test_every_setting_of_a_leaf_is_classified(kind: str, tmp_path: Path) -> None:
+    """A new one fails here until somebody decides whether it can change a score."""
+
+    def leaves(**change: Any) -> set[frozenset[tuple[str, str]]]:
+        providers = {name: {"base_url": f"http://{name}/v1"} for name in "ab"}
+        recipe = {"kind": kind, **BASES[kind], **change}
+        settings = Settings.model_validate({"providers": providers, "recipes": {"r": recipe}})
+        menu = Menu(settings, Store(tmp_path, SMALLEST_LIMIT))
+        return {frozenset(cache.identity.items()) for cache in menu.caches}
+
+    for name, value in CHANGES[kind].items():
+        assert leaves(**{name: value}) != leaves(), name
+    for name in CALLS_ALONE.get(kind, ()):
+        assert leaves(**{name: 9}) == leaves()
+    classified = CHANGES[kind].keys() | CALLS_ALONE.get(kind, set()) | CHANGE_NO_SCORE
+    fields = type(
+        Settings.model_validate(
+            {"base_url": "http://a/v1", "recipes": {"r": {"kind": kind, "model": "m"}}}
+        ).recipes["r"]
+    ).model_fields
+    assert set(fields) - SHOW_IN_THE_TEXT == classified
 
 
 def scorer_key(provider_name: str = "p", model: str = "m") -> bytes:

@@ -99,7 +99,7 @@ def test_allowed_models_are_a_list_also_where_they_are_one_text() -> None:
         ('kind = "pointwise"', "recipes.x.model (`recipes` in FILE): Field required"),
         (
             'kind = "pointwise"\nmodel = "m"\nmodle = "m"',
-            "recipes.x.modle (`recipes` in FILE): there is no such setting; the README lists them",
+            "recipes.x.modle (`recipes` in FILE): there is no such setting; docs/recipes.md",
         ),
         (
             'kind = "pointwise"\nmodel = "m"\nprovider = "there"',

@@ -107,7 +107,7 @@ def _complaints(error: ValidationError, origins: Mapping[str, str]) -> Iterator[
             yield message
             continue
         if problem["type"] == "extra_forbidden":
-            where = "the README" if len(place) > 1 else "`rerankd serve --help`"
+            where = "docs/recipes.md" if len(place) > 1 else "`rerankd serve --help`"
             message = f"there is no such setting; {where} lists them"
         if problem["type"] == "union_tag_not_found":
             message = "needs a `kind`, such as pointwise or cascade"

@@ -5,6 +5,7 @@ finite. Vectors are made of length 1, so that the cosine of two is their dot pro
 """
 
 import math
+import operator
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ def to_embeddings(reply: Any) -> Embeddings:
     Raises ValueError, TypeError, AttributeError or LookupError where that is not what it is.
     """
     rows = reply["data"]
-    by_index = {int(row["index"]): row["embedding"] for row in rows}
+    by_index = {operator.index(row["index"]): row["embedding"] for row in rows}
     if sorted(by_index) != list(range(len(rows))):
         raise ValueError("the vectors are not numbered from 0, each once")
     vectors = [_unit(by_index[index]) for index in range(len(rows))]
