@@ -12,7 +12,7 @@ from rerankd_server.caching.cached import Cached
 from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import Store
 from rerankd_server.condition import Condition
-from rerankd_server.config import LEXICAL, ProviderSettings, Settings, recipe
+from rerankd_server.config import LEXICAL, OWN_PROVIDER, ProviderSettings, Settings, recipe
 from rerankd_server.errors import ConfigError
 from rerankd_server.reranker import Model
 from rerankd_server.scoring.batched import BatchedScorer
@@ -27,6 +27,7 @@ from rerankd_server.scoring.prices import Price, Priced, listed_price
 from rerankd_server.scoring.prior import PriorScorer
 from rerankd_server.scoring.provider import OPENAI, Endpoint, Provider
 from rerankd_server.scoring.remote_model import RemoteModel
+from rerankd_server.scoring.retrying import THE_PROVIDER
 from rerankd_server.scoring.scorer import Scorer, T
 from rerankd_server.scoring.truncated import Truncated
 
@@ -158,6 +159,7 @@ class Menu:
                 api_key=settings.api_key.get_secret_value() if settings.api_key else None,
                 timeout=settings.timeout,
                 attempts=settings.attempts,
+                who=THE_PROVIDER if name == OWN_PROVIDER else f"provider {name!r}",
                 key_from=settings.key_from,
                 headers={n: value.get_secret_value() for n, value in settings.headers.items()},
             )

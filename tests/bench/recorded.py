@@ -22,7 +22,7 @@ from support.trec import label_of, whole_label
 MODELS = PROBABILITIES, INTEGERS = "probabilities", "integers"
 EMBEDDINGS = "embeddings"
 _BYTES_A_TOKEN = 4
-_TOKENS_A_NAME = 4
+_TOKENS_A_NAME = 5
 """What a document's name takes in an answer, with quotes and colon."""
 _NEAREST = 0.5
 """The cosine of a topic's nearest passage: small, for a passage may be near to several queries."""

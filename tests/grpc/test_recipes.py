@@ -587,6 +587,28 @@ async def test_one_models_limits_are_not_anothers(provider: FakeProvider, tmp_pa
         assert scores(await stub.RerankOnce(ask("q", ["5 a"]))) == {0: 0.5}
 
 
+async def test_an_error_says_which_provider_it_is_of(tmp_path: Path) -> None:
+    async with fake_provider(fails(401)) as refusing, fake_provider(fails(500)) as broken:
+        settings = {
+            "providers": {
+                "a": {"base_url": refusing.base_url, "api_key": "k", "api_key_env": "A_KEY"},
+                "b": {"base_url": broken.base_url, "attempts": 1},
+            },
+            "recipes": {
+                "one": POINTWISE | {"provider": "a"},
+                "two": POINTWISE | {"provider": "b"},
+            },
+        }
+        async with running(tmp_path, **settings) as app, stub_of(app.address) as stub:
+            for model, said in (
+                ("one", "provider 'a' answers 401: it refuses the key; check A_KEY on the server"),
+                ("two", "provider 'b' answers 500 (1 attempt); call again later, or check"),
+            ):
+                with pytest.raises(grpc.aio.AioRpcError) as raised:
+                    await stub.RerankOnce(ask("q", ["5 a"], model=model))
+                assert (raised.value.details() or "").startswith(said)
+
+
 async def test_partial_rankings_of_a_cascade_begin_with_the_cheap_one(
     provider: FakeProvider, tmp_path: Path
 ) -> None:

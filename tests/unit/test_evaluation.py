@@ -232,13 +232,13 @@ class TestCosts:
 
     def test_what_is_bought_and_what_is_cached_is_worth_the_same(self) -> None:
         bought, cached = costs_of([self.BOUGHT]), costs_of([self.CACHED])
-        assert bought == Costs(5, 0, 1, 5, 110, 110, 3.0, 3.0)
-        assert cached == Costs(4, 4, 0, 0, 0, 110, 0.0, 3.0)
+        assert bought == Costs(5, 0, 1, 5, 110, 110, 3.0, 3.0, 100)
+        assert cached == Costs(4, 4, 0, 0, 0, 110, 0.0, 3.0, 100)
         assert (bought.saved_usd, cached.saved_usd) == (0, 3)
-        assert bought + cached == Costs(9, 4, 1, 5, 110, 220, 3.0, 6.0)
+        assert bought + cached == Costs(9, 4, 1, 5, 110, 220, 3.0, 6.0, 200)
 
     def test_what_an_earlier_try_bought_is_counted_once(self) -> None:
-        assert costs_of([self.BOUGHT, self.CACHED]) == Costs(4, 0, 0, 5, 110, 110, 3.0, 3.0)
+        assert costs_of([self.BOUGHT, self.CACHED]) == Costs(4, 0, 0, 5, 110, 110, 3.0, 3.0, 100)
 
     def test_unknown_is_not_nothing(self) -> None:
         unknown = costs_of([Usage(scored_pairs=1, saved_usd=0.0)])

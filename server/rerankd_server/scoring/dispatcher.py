@@ -19,7 +19,7 @@ from rerankd_server.condition import Condition
 from rerankd_server.errors import ProviderError
 from rerankd_server.scoring.backoff import Backoff
 from rerankd_server.scoring.pace import Quota, Sent, Window, read_limit
-from rerankd_server.scoring.retrying import PassingError
+from rerankd_server.scoring.retrying import THE_PROVIDER, PassingError
 
 _log = structlog.get_logger()
 
@@ -75,7 +75,7 @@ class Line:
 class Dispatcher:
     """Gives turns to call one model of a provider.
 
-    `condition` tells whether it is given up on, and that `doing` fails.
+    `condition` tells whether it is given up on, and that `doing` fails; `who` names the provider.
     """
 
     def __init__(
@@ -84,9 +84,11 @@ class Dispatcher:
         clock: Clock,
         condition: Condition | None = None,
         doing: str = "calls",
+        who: str = THE_PROVIDER,
     ) -> None:
         self.condition = condition or Condition("provider")
         self._doing = doing
+        self._who = who
         self._allowance = allowance
         self._clock = clock
         self._lines: deque[Line] = deque()
@@ -210,7 +212,8 @@ class Dispatcher:
         """Give what to tell those who wait, where that is not worth it; `quota` is its wait."""
         longest = self._allowance.longest_wait
         if quota > longest:
-            return PassingError("says that its limit is used up", rate_limited=True).refusal(quota)
+            what = "says that its limit is used up"
+            return PassingError(what, rate_limited=True, who=self._who).refusal(quota)
         return self._backoff.refusal(now, longest)
 
     def _wait(self, now: float, tokens: float) -> float:

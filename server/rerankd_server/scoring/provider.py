@@ -30,7 +30,7 @@ from rerankd_server.scoring.completion import to_reply
 from rerankd_server.scoring.dispatcher import Allowance, Dispatcher, Line
 from rerankd_server.scoring.embedding import Embeddings, to_embeddings
 from rerankd_server.scoring.parameters import NO_PARAMETERS, Learnt, Parameters, unwelcome
-from rerankd_server.scoring.retrying import PassingError
+from rerankd_server.scoring.retrying import THE_PROVIDER, PassingError
 
 if TYPE_CHECKING:
     import openai
@@ -67,6 +67,8 @@ class Endpoint:
     """Most calls for one prompt, the first included; at least 1."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent with every call."""
+    who: str = THE_PROVIDER
+    """What it is called in messages."""
     key_from: str = "OPENAI_API_KEY"
     """Where the key was found, for messages."""
 
@@ -222,7 +224,11 @@ class Provider:
     def _dispatcher(self, model: str) -> Dispatcher:
         if model not in self._dispatchers:
             self._dispatchers[model] = Dispatcher(
-                self._allowance, self._clock, self.condition, f"calls to {model}"
+                self._allowance,
+                self._clock,
+                self.condition,
+                f"calls to {model}",
+                self._endpoint.who,
             )
         return self._dispatchers[model]
 
@@ -247,7 +253,7 @@ class Provider:
             heard(error.response.headers)
             if _plain(error.code) in _DECLINED and service.declined is not None:
                 return service.declined
-            raise _translate_status(error, self._endpoint.key_from) from None
+            raise _translate_status(error, self._endpoint) from None
         except (openai.APIConnectionError, TimeoutError):
             # The SDK's transport calls refused and broken connections time-outs as well.
             what = (
@@ -260,7 +266,7 @@ class Provider:
             if _is_cancelled():
                 raise
             what = "gives no answer: its connection was given up"  # by the transport, not by us
-        raise PassingError(what, rate_limited=False)
+        raise PassingError(what, rate_limited=False, who=self._endpoint.who)
 
 
 class _UnwelcomeError(Exception):
@@ -293,7 +299,7 @@ def _load_client(endpoint: Endpoint) -> "openai.AsyncOpenAI":
     )
 
 
-def _translate_status(error: "openai.APIStatusError", key_from: str) -> Exception:
+def _translate_status(error: "openai.APIStatusError", endpoint: Endpoint) -> Exception:
     """Turn an error status into a passing error, an unwelcome parameter, or a final error."""
     status = error.status_code
     codes = [_plain(error.code), _plain(error.type)]
@@ -301,24 +307,25 @@ def _translate_status(error: "openai.APIStatusError", key_from: str) -> Exceptio
     what = f"answers {status} {code}" if code else f"answers {status}"
     if status in (400, 403, 422) and (name := unwelcome(_plain(error.param), error.message)):
         return _UnwelcomeError(
-            name, RequestRejectedError(f"the model's provider {what} to `{name}`, sent or not")
+            name, RequestRejectedError(f"{endpoint.who} {what} to `{name}`, sent or not")
         )
     if status == 401:
         return KeyRejectedError(
-            f"the model's provider {what}: it refuses the key; check {key_from} on the server"
+            f"{endpoint.who} {what}: it refuses the key; check {endpoint.key_from} on the server"
         )
     if status == 402 or "insufficient_quota" in codes:
         return QuotaSpentError(
-            f"the model's provider {what}: the account's quota is spent; add credit there"
+            f"{endpoint.who} {what}: the account's quota is spent; add credit there"
         )
     if status in (408, 409, 429) or status >= 500:
         return PassingError(
             what,
             rate_limited=status == 429,
             retry_after=_retry_after(error.response.headers),
+            who=endpoint.who,
         )
     return RequestRejectedError(
-        f"the model's provider {what}: it refuses the call; check `model` and `base_url` on the "
+        f"{endpoint.who} {what}: it refuses the call; check `model` and `base_url` on the "
         "server, what the key is allowed, and that the document is not too long for the model",
         stops_everything=status == 404,  # no such model, or no such address
     )

@@ -7,6 +7,8 @@ import random
 
 from rerankd_server.errors import ProviderError, ProviderUnavailableError, RateLimitedError
 
+THE_PROVIDER = "the model's provider"
+"""What a provider without a name is called in messages."""
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 8.0
 """Seconds. To the pause of one call, up to as much as the first is added by chance."""
@@ -24,10 +26,21 @@ def doubling(times: int, longest: float) -> float:
 
 
 class PassingError(Exception):
-    """Something that another attempt may not meet: a limit, an overload, a broken connection."""
+    """Something that another attempt may not meet: a limit, an overload, a broken connection.
 
-    def __init__(self, what: str, *, rate_limited: bool, retry_after: float | None = None) -> None:
+    `what` says what `who`, the provider, does.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        rate_limited: bool,
+        retry_after: float | None = None,
+        who: str = THE_PROVIDER,
+    ) -> None:
         super().__init__(what)
+        self.who = who
         self.rate_limited = rate_limited
         self.retry_after = retry_after
 
@@ -56,11 +69,11 @@ class PassingError(Exception):
         """Give the error that a caller gets; `how` says how hard we tried."""
         if self.rate_limited:
             return RateLimitedError(
-                f"the model's provider asks for fewer calls ({self}; {how}); call again later, "
+                f"{self.who} asks for fewer calls ({self}; {how}); call again later, "
                 "or set `requests_per_minute` on the server to what the provider allows",
                 retry_after,
             )
         return ProviderUnavailableError(
-            f"the model's provider {self} ({how}); call again later, or check `base_url`",
+            f"{self.who} {self} ({how}); call again later, or check `base_url`",
             retry_after,
         )
