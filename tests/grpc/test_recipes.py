@@ -23,7 +23,7 @@ from support.provider import (
     label_in,
     labels_in,
 )
-from support.server import Stub, ask, running, stub_of
+from support.server import NOT_SERVING, Stub, ask, health, running, stub_of
 
 POINTWISE = {"kind": "pointwise", "model": "judge"}
 BATCHED = {"kind": "batched", "model": "judge", "documents": 3}
@@ -601,12 +601,32 @@ async def test_an_error_says_which_provider_it_is_of(tmp_path: Path) -> None:
         }
         async with running(tmp_path, **settings) as app, stub_of(app.address) as stub:
             for model, said in (
-                ("one", "provider 'a' answers 401: it refuses the key; check A_KEY on the server"),
-                ("two", "provider 'b' answers 500 (1 attempt); call again later, or check"),
+                ("one", "provider 'a' answers 401 error: it refuses the key; check A_KEY on"),
+                ("two", "provider 'b' answers 500 error (1 attempt); call again later, or"),
             ):
                 with pytest.raises(grpc.aio.AioRpcError) as raised:
                     await stub.RerankOnce(ask("q", ["5 a"], model=model))
                 assert (raised.value.details() or "").startswith(said)
+
+
+async def test_a_provider_that_works_does_not_hide_one_that_fails(tmp_path: Path) -> None:
+    """Both serve a model of the same name."""
+    async with fake_provider(fails(401)) as refusing, fake_provider(label_in) as working:
+        settings = {
+            "providers": {
+                "a": {"base_url": refusing.base_url},
+                "b": {"base_url": working.base_url},
+            },
+            "recipes": {
+                "one": POINTWISE | {"provider": "a"},
+                "two": POINTWISE | {"provider": "b"},
+            },
+        }
+        async with running(tmp_path, **settings) as app, stub_of(app.address) as stub:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stub.RerankOnce(ask("q", ["5 a"]))
+            await stub.RerankOnce(ask("q", ["5 a"], model="two"))
+            assert await health(app.address, "rerankd.provider") == NOT_SERVING
 
 
 async def test_partial_rankings_of_a_cascade_begin_with_the_cheap_one(
