@@ -99,7 +99,7 @@ class ProviderSettings(Table):
     @property
     def key_from(self) -> str:
         """Where the key is from, for messages."""
-        return self.api_key_env or str(self.api_key_file or "OPENAI_API_KEY")
+        return self.api_key_env or str(self.api_key_file or "the provider's api_key_env")
 
     @property
     def is_set(self) -> bool:

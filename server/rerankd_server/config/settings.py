@@ -110,6 +110,11 @@ class Settings(ProviderSettings):
     )
 
     @property
+    def key_from(self) -> str:
+        """Where the key is from, for messages."""
+        return self.api_key_env or str(self.api_key_file or "OPENAI_API_KEY")
+
+    @property
     def default_model(self) -> str:
         """The model for requests that name none."""
         if self.model:

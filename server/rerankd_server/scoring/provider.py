@@ -227,7 +227,7 @@ class Provider:
                 self._allowance,
                 self._clock,
                 self.condition,
-                f"calls to {model}",
+                f"calls to {model} at {self._endpoint.who}",
                 self._endpoint.who,
             )
         return self._dispatchers[model]
