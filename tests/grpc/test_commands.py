@@ -207,6 +207,42 @@ async def test_demo_shows_a_ranking_twice_and_that_the_second_cost_nothing() -> 
     assert "The second time, 0 calls went to the model" in out
 
 
+async def test_models_are_listed_with_what_they_are_made_of(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    recipes = {
+        "careful": {"kind": "cascade", "cheap": "lexical", "careful": "judge", "top_k": 5},
+        "judge": {"kind": "pointwise", "model": "gpt-4o-mini"},
+        "other": {"kind": "pointwise", "model": "unheard-of", "description": "[b]who?"},
+    }
+    prices = {"gpt-4o-mini": {"prompt": 0.15, "completion": 0.6}}
+    async with running(
+        tmp_path, base_url=provider.base_url, model="careful", recipes=recipes, prices=prices
+    ) as app:
+        status, out, err = await rerankd("models", "--address", app.address, COLUMNS="160")
+        assert (status, err) == (0, "")
+        rows = [" ".join(row.split()) for row in out.splitlines()]
+        assert rows[1:4] == [
+            "careful (default) cascade lexical, judge judge, for the 5 best by lexical",
+            (
+                "judge pointwise default: gpt-4o-mini $0.15 / $0.60 gpt-4o-mini, asked about each "
+                "document alone"
+            ),
+            "other pointwise default: unheard-of unknown [b]who?",
+        ]
+        _, out, _ = await rerankd("models", "--address", app.address, "--json")
+        found = {model["name"]: model for model in json.loads(out)}
+        assert found["careful"]["parts"] == ["lexical", "judge"]
+        assert found["judge"]["prompt_price_usd"] == 0.15
+        assert found["other"]["prompt_price_usd"] is None
+
+
+async def test_models_without_a_server() -> None:
+    status, out, err = await rerankd("models", "--address", "127.0.0.1:9")
+    assert (status, out) == (1, "")
+    assert "is `rerankd serve` running at 127.0.0.1:9?" in err
+
+
 async def test_help_lists_every_setting_but_the_key() -> None:
     status, out, _ = await rerankd("serve", "--help")
     assert status == 0

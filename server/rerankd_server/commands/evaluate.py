@@ -11,7 +11,8 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from rerankd import AsyncClient, RerankError, UnavailableError
+from rerankd import AsyncClient, RerankError
+from rerankd_server.commands.failure import tell
 from rerankd_server.commands.progress import progress
 from rerankd_server.commands.scoreboard import scoreboard, show
 from rerankd_server.evaluation.asking import EvaluationError
@@ -52,11 +53,7 @@ def eval_(options: argparse.Namespace) -> int:
         _print(options, collection, evaluations, compare(evaluations))
         _write(options, collection, evaluations)
     except (CollectionError, EvaluationError, OptionError, RerankError) as error:
-        print(f"rerankd: {error}", file=sys.stderr)
-        cause = getattr(error, "cause", error)
-        if isinstance(cause, UnavailableError) and not cause.reason:
-            print(f"  is `rerankd serve` running at {options.address}?", file=sys.stderr)
-        return 1
+        return tell(error, options.address)
     return 0
 
 

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -11,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rerankd import AsyncClient, Model, RerankError, UnavailableError
+from rerankd import AsyncClient, Model, RerankError
+from rerankd_server.commands.failure import tell
 from rerankd_server.evaluation.costs import money
 
 
@@ -20,10 +20,7 @@ def models(options: argparse.Namespace) -> int:
     try:
         found = asyncio.run(_models(options))
     except RerankError as error:
-        print(f"rerankd: {error}", file=sys.stderr)
-        if isinstance(error, UnavailableError) and not error.reason:
-            print(f"  is `rerankd serve` running at {options.address}?", file=sys.stderr)
-        return 1
+        return tell(error, options.address)
     if options.json:
         print(json.dumps([asdict(model) for model in found], ensure_ascii=False))
     else:

@@ -13,7 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from rerankd import AsyncClient, Document, Options, Ranking, RerankError, UnavailableError
+from rerankd import AsyncClient, Document, Options, Ranking, RerankError
+from rerankd_server.commands.failure import tell
 from rerankd_server.commands.table import rows_that_fit, summary, table
 
 _MOST_TOP_N = (1 << 31) - 1
@@ -31,12 +32,7 @@ def rank(options: argparse.Namespace) -> int:
         _check(options)
         ranking, seconds = asyncio.run(_rank(options, documents))
     except (InputError, RerankError) as error:
-        print(f"rerankd: {error}", file=sys.stderr)
-        for violation in getattr(error, "violations", ())[1:]:
-            print(f"  {violation.field}: {violation.description}", file=sys.stderr)
-        if isinstance(error, UnavailableError) and not error.reason:
-            print(f"  is `rerankd serve` running at {options.address}?", file=sys.stderr)
-        return 1
+        return tell(error, options.address)
     if options.json:
         print(json.dumps(_as_json(ranking, seconds), ensure_ascii=False))
     return 0
