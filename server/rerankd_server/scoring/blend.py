@@ -50,19 +50,19 @@ class Blend:
         """Score each candidate, once the prior of all is known; see `Scorer.score`."""
         scores, prior = Known(), Known()
         scaled: Mapping[int, float] | None = None
-        told: set[int] = set()
+        waiting: list[int] = []
         async with aclosing(together(self._parts, ask, candidates)) as steps:
             async for number, step in steps:
                 (scores, prior)[number].note(step)
                 yield Progress(usage=step.usage)
-                if scaled is None:
-                    if not all(prior.has(p) for p in range(len(candidates))):
-                        continue
+                if number == 0:
+                    waiting += (*step.found, *step.unscored)
+                elif prior.count == len(candidates):
                     scaled = scaled_to_one(prior.values)
-                news = [p for p in (*scores.values, *scores.unscored) if p not in told]
-                told.update(news)
-                for progress in self._blended(news, scores, prior, scaled):
-                    yield progress
+                if scaled is not None and waiting:
+                    for progress in self._blended(waiting, scores, prior, scaled):
+                        yield progress
+                    waiting.clear()
 
     def _blended(
         self, positions: Sequence[int], scores: Known, prior: Known, scaled: Mapping[int, float]

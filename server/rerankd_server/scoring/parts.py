@@ -43,9 +43,10 @@ class Known:
             self.sources[position] = progress.source
         self.unscored.update(progress.unscored)
 
-    def has(self, position: int) -> bool:
-        """Whether a candidate's outcome is known."""
-        return position in self.values or position in self.unscored
+    @property
+    def count(self) -> int:
+        """How many candidates' outcomes are known."""
+        return len(self.values) + len(self.unscored)
 
 
 def dearest(sources: Iterable[Source]) -> Source:
