@@ -24,7 +24,7 @@ from rerankd_server.scoring.llm import LLMScorer
 from rerankd_server.scoring.provider import Endpoint, Provider
 from rerankd_server.scoring.remote_model import RemoteModel
 from rerankd_server.scoring.scorer import Ask, CacheMode, Candidate, Reason, Score, Unscored
-from support.clock import FastClock
+from support.clock import FastClock, settle
 from support.provider import Call, FakeProvider, completion, failure, fake_provider
 
 ATTEMPTS = 2
@@ -165,8 +165,7 @@ async def take(
         case "reply", str(text):
             script.reply(text)
         case _:
-            for _ in range(50):
-                await asyncio.sleep(0)
+            await settle()
 
 
 def check_rest(cached: Cached, provider: Provider, room: Room, fake: FakeProvider) -> None:

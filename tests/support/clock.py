@@ -1,4 +1,4 @@
-"""A clock whose time passes at once, whenever somebody waits."""
+"""Clocks for tests, where time passes at once or when it is told to; and letting all else run."""
 
 import asyncio
 from collections.abc import Callable
@@ -66,3 +66,9 @@ class _Call:
 
     def cancel(self) -> None:
         self._due.pop(self, None)
+
+
+async def settle() -> None:
+    """Let everything that can run now run, where nothing waits for time."""
+    for _ in range(100):
+        await asyncio.sleep(0)

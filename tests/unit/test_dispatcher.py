@@ -14,7 +14,7 @@ from rerankd_server.errors import (
 )
 from rerankd_server.scoring.dispatcher import Allowance, Dispatcher, Line, Turn
 from rerankd_server.scoring.retrying import PassingError
-from support.clock import SetClock
+from support.clock import SetClock, settle
 
 Headers = Mapping[str, str]
 NOTHING: Headers = {}
@@ -73,11 +73,6 @@ class Parts:
     async def pass_time(self, seconds: float) -> None:
         self.clock.advance(seconds)
         await settle()
-
-
-async def settle() -> None:
-    for _ in range(100):
-        await asyncio.sleep(0)
 
 
 async def test_no_more_go_together_than_may() -> None:

@@ -29,6 +29,7 @@ from rerankd_server.scoring.scorer import (
     Unscored,
     Usage,
 )
+from support.clock import settle
 
 ASK = Ask("q")
 PLACES = 200
@@ -154,12 +155,6 @@ async def parts(tmp_path: Path) -> AsyncGenerator[Parts]:
     scorer, room = GatedScorer(), Room(PLACES)
     yield Parts(scorer, Cached(scorer, store, room), store, room)
     await store.close()
-
-
-async def settle() -> None:
-    """Let everything that can run now run: nothing here waits for anything but gates."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 async def joined(parts: Parts, calls: int) -> None:
