@@ -37,7 +37,7 @@ deadline gets the server's `time_limit`.
 
 Health. The standard health service answers for "" and "rerankd.v1.RerankService": SERVING until
 the server stops, also while it refuses calls. What is wrong is said by name: "rerankd.provider"
-is NOT_SERVING from when the model's provider is given up on until a call to it succeeds, and
+is NOT_SERVING from when any model is given up on until a call to it succeeds, and
 "rerankd.cache" while scores cannot be read or stored. Route by the former, alert on the latter.
 
 A call fails for the provider's reasons only when no document at all has a score, or when
