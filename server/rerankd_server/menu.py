@@ -28,7 +28,7 @@ from rerankd_server.scoring.prior import PriorScorer
 from rerankd_server.scoring.provider import OPENAI, Endpoint, Provider
 from rerankd_server.scoring.remote_model import RemoteModel
 from rerankd_server.scoring.retrying import THE_PROVIDER
-from rerankd_server.scoring.scorer import Scorer, T
+from rerankd_server.scoring.scorer import Leaf, Scorer, T
 from rerankd_server.scoring.truncated import Truncated
 
 _FREE = Price(0, 0)
@@ -48,7 +48,7 @@ class Menu:
         self._providers: dict[str, Provider] = {}
         self._rooms: dict[str, Room] = {}
         self._scorers: dict[str, Scorer] = {}
-        self._leaves: dict[frozenset[tuple[str, str]], Priced[Any]] = {}
+        self._leaves: dict[object, Priced[Any]] = {}
         self.models: Sequence[Model] = list(self._offered())
 
     def slow_to_load(self) -> Sequence[Awaitable[object]]:
@@ -133,9 +133,13 @@ class Menu:
                 vectors = self._leaf(Embedder(model, made.documents), made)
                 return Similarity(vectors, made.query_prefix, made.document_prefix)
 
-    def _leaf(self, scorer: Scorer[T], made: recipe.Asking | None = None) -> Priced[T]:
-        """Give `scorer` with a cache around it, the same for all that are equal."""
-        key = frozenset(scorer.identity.items())
+    def _leaf(self, scorer: Leaf[T], made: recipe.Asking | None = None) -> Priced[T]:
+        """Give `scorer` with a cache around it: one for all that ask the same provider alike.
+
+        What is stored they share with any whose identity is the same.
+        """
+        calls = made and (made.provider, isinstance(made, recipe.Embeddings) and made.documents)
+        key = (frozenset(scorer.identity.items()), calls)
         if key not in self._leaves:
             cache = Cached(scorer, self._store, self._room(made.provider) if made else Room())
             self.caches.append(cache)

@@ -84,7 +84,7 @@ class Result(NamedTuple):
     """0 to 1; None where there is no score."""
     source: Source | None
     reason: Reason | None
-    """Why there is no score; None where there is one."""
+    """Why there is no score, or none but one that stands in for it; None where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +269,6 @@ class _Board:
             raise self._error
 
     def _reason(self, index: int) -> Reason | None:
-        if self._scores[index] is not None:
-            return None
-        unscored = self._unscored.get(index)
-        return unscored.reason if unscored else Reason.PENDING
+        if unscored := self._unscored.get(index):
+            return unscored.reason
+        return Reason.PENDING if index in self._open else None

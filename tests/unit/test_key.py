@@ -154,7 +154,7 @@ def test_every_setting_of_a_leaf_is_classified(kind: str, tmp_path: Path) -> Non
         recipe = {"kind": kind, **BASES[kind], **change}
         settings = Settings.model_validate({"providers": providers, "recipes": {"r": recipe}})
         menu = Menu(settings, Store(tmp_path, SMALLEST_LIMIT))
-        return {frozenset(cache.identity.items()) for cache in menu.caches}
+        return {frozenset(cache._scorer.identity.items()) for cache in menu.caches}
 
     for name, value in CHANGES[kind].items():
         assert leaves(**{name: value}) != leaves(), name

@@ -71,7 +71,7 @@ class Result:
     source: ScoreSource | None
     """None where there is no score, or where this client is too old to know."""
     unscored_reason: UnscoredReason | None
-    """None where there is a score."""
+    """None where there is a score; set where a lesser one stands in for it."""
     document: Document | None
     """Set where the call asked for `return_documents`."""
 
@@ -248,12 +248,13 @@ def _to_document(document: str | Document) -> pb.Document:
 def _to_result(result: pb.RankedDocument) -> Result:
     scored = result.HasField("relevance_score")
     reason = _REASONS.get(result.unscored_reason, UnscoredReason.UNKNOWN)
+    whole = scored and result.unscored_reason == pb.UNSCORED_REASON_UNSPECIFIED
     return Result(
         index=result.index,
         id=result.id,
         score=result.relevance_score if scored else None,
         source=_SOURCES.get(result.source),
-        unscored_reason=None if scored else reason,
+        unscored_reason=None if whole else reason,
         document=_from_document(result.document) if result.HasField("document") else None,
     )
 

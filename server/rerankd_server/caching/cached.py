@@ -13,10 +13,9 @@ from rerankd_server.scoring.scorer import (
     CacheMode,
     Candidate,
     Finding,
-    Identity,
+    Leaf,
     Progress,
     Reason,
-    Scorer,
     Source,
     T,
     Unscored,
@@ -27,15 +26,10 @@ from rerankd_server.scoring.scorer import (
 class Cached(Generic[T]):
     """Answers from `store`, and asks `scorer` for the rest; `room` is where pairs wait for it."""
 
-    def __init__(self, scorer: Scorer[T], store: Store, room: Room | None = None) -> None:
+    def __init__(self, scorer: Leaf[T], store: Store, room: Room | None = None) -> None:
         self._scorer = scorer
         self._store = store
         self._flights = Flights(scorer, store, room or Room())
-
-    @property
-    def identity(self) -> Identity:
-        """The inner scorer's: a cache changes no score."""
-        return self._scorer.identity
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[T]]:
         """Yield all stored scores at once, then the others as they land.

@@ -1,9 +1,11 @@
 """Recipes: ways of scoring that a request may name, each a leaf or a combination of others."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rerankd_server.config.base import Table
 
@@ -11,6 +13,13 @@ LEXICAL, PRIOR = "lexical", "prior"
 """The names of the recipes that need no provider."""
 OWN_PROVIDER = "default"
 """The name of the provider that the settings outside any table describe."""
+
+
+_OURS = {
+    *("model", "messages", "input", "temperature", "max_tokens", "logprobs", "top_logprobs"),
+    *("response_format", "encoding_format", "stream", "n"),
+}
+"""Members of a call's body that no recipe may set."""
 
 
 class _Recipe(Table):
@@ -35,6 +44,17 @@ class Asking(_Recipe):
     model: str = Field(min_length=1)
     parameters: Mapping[str, Any] = Field(default_factory=dict)
     """Sent along with every call, such as `reasoning_effort = "low"`."""
+
+    @field_validator("parameters")
+    @classmethod
+    def _can_be_sent(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        if ours := sorted(_OURS & value.keys()):
+            raise ValueError(f"rerankd sets {', '.join(ours)} itself; leave that out")
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("holds what JSON does not: a date, nan or inf") from None
+        return value
 
 
 class Pointwise(Asking):
@@ -76,7 +96,7 @@ class Embeddings(Asking):
     """The similarity of the query's and the document's embeddings, (1 + cosine) / 2."""
 
     kind: Literal["embeddings"]
-    documents: int = Field(64, ge=1, le=2048)
+    documents: int = Field(64, ge=1, le=256)
     """Most texts in a call."""
     query_prefix: str = ""
     document_prefix: str = ""
@@ -145,7 +165,7 @@ class Mean(_Recipe):
 
     kind: Literal["mean"]
     of: tuple[str, ...] = Field(min_length=1)
-    weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    weights: tuple[Annotated[float, Field(gt=0, le=1e6)], ...] = ()
     """One for each; all equal where there is none."""
 
     @property
@@ -206,19 +226,8 @@ def complaints(recipes: Mapping[str, Recipe], known: Mapping[str, Recipe]) -> It
                     f"recipes.{name}: there is no recipe or allowed model {part!r}; "
                     f"there are {', '.join(known)}"
                 )
-    told: set[str] = set()
-    for name in recipes:
-        circle = _circle(name, known, [])
-        if circle and told.isdisjoint(circle):
-            told.update(circle)
-            yield f"recipes.{circle[0]}: is made of itself: {' -> '.join([*circle, circle[0]])}"
-
-
-def _circle(name: str, known: Mapping[str, Recipe], path: Sequence[str]) -> Sequence[str]:
-    """Give the circle that leads from `name`, behind `path`, back to itself; empty if none does."""
-    if name in path:
-        return path[path.index(name) :]
-    if name not in known:
-        return ()
-    found = (_circle(part, known, [*path, name]) for part in known[name].parts)
-    return next((circle for circle in found if circle), ())
+    try:
+        TopologicalSorter({name: recipe.parts for name, recipe in known.items()}).prepare()
+    except CycleError as error:
+        circle = error.args[1]
+        yield f"recipes.{circle[0]}: is made of itself: {' -> '.join(reversed(circle))}"

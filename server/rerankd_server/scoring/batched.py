@@ -118,7 +118,8 @@ class BatchedScorer:
         rest = Group([p for p in group.positions if p not in found], group.tries)
         if not rest.positions:
             return Verdict(found)
-        if group.tries + 1 == _TRIES:
+        # A reply of which nothing can be used may have been too long, or one document's fault: the
+        # others are not refused for it, so it is halved until that document stands alone.
+        if group.tries + 1 >= _TRIES and (found or len(codes) == 1):
             return Verdict(found, dict.fromkeys(rest.positions, REFUSED))
-        # A reply of which nothing can be used may have been too long, or one document's fault.
         return Verdict(found, again=[rest.again()] if found else rest.halves())

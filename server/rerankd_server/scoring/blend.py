@@ -4,23 +4,22 @@ A convex combination with a prior that is min-max scaled within the request (Bru
 Analysis of Fusion Functions for Hybrid Retrieval", 2023): (1 - weight) * score + weight * prior.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 
 from rerankd_server.scoring.parts import (
     Known,
     by_source,
     dearest,
-    identity_of,
     together,
 )
 from rerankd_server.scoring.prior import scaled_to_one
 from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
-    Identity,
     Progress,
     Reason,
+    Score,
     Scorer,
     Source,
     Unscored,
@@ -33,52 +32,59 @@ class Blend:
 
     A prior that has no opinion of a candidate (REFUSED), or the same of all, leaves it the score
     that it has: no opinion is not a 0. A prior that failed leaves it without a score, for a ranking
-    half with and half without would be neither.
+    half with and half without would be neither. What `scores` has stand in is blended too.
     """
 
     def __init__(self, scores: Scorer, prior: Scorer, weight: float) -> None:
         self._parts = (scores, prior)
         self._weight = weight
-        self._identity = identity_of("blend", self._parts, weight=weight)
-
-    @property
-    def identity(self) -> Identity:
-        """The parts', and the prior's weight."""
-        return self._identity
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         """Score each candidate, once the prior of all is known; see `Scorer.score`."""
         scores, prior = Known(), Known()
         scaled: Mapping[int, float] | None = None
-        waiting: list[int] = []
+        open_ = set(range(len(candidates)))
+        waiting: set[int] = set()
         async with aclosing(together(self._parts, ask, candidates)) as steps:
             async for number, step in steps:
                 (scores, prior)[number].note(step)
                 yield Progress(usage=step.usage)
                 if number == 0:
-                    waiting += (*step.found, *step.unscored)
-                elif prior.count == len(candidates):
+                    waiting.update(step.found, step.unscored, step.interim)
+                elif scaled is None and prior.count == len(candidates):
                     scaled = scaled_to_one(prior.values)
-                if scaled is not None and waiting:
-                    for progress in self._blended(waiting, scores, prior, scaled):
+                if scaled is not None:
+                    for progress in self._blended(waiting, open_, scores, prior, scaled):
                         yield progress
                     waiting.clear()
 
     def _blended(
-        self, positions: Sequence[int], scores: Known, prior: Known, scaled: Mapping[int, float]
-    ) -> Sequence[Progress]:
-        values: dict[int, float] = {}
-        sources: dict[int, Source] = {}
+        self,
+        positions: Iterable[int],
+        open_: set[int],
+        scores: Known,
+        prior: Known,
+        scaled: Mapping[int, float],
+    ) -> Iterator[Progress]:
+        """Give what is known by now of `positions`; those that end are open no more."""
+        blended: dict[int, float] = {}
         unscored: dict[int, Unscored] = {}
         for p in positions:
-            failed = scores.unscored.get(p) or _failure(prior.unscored.get(p))
-            if failed is not None:
-                unscored[p] = failed
-                continue
-            share = self._weight if p in scaled else 0.0
-            values[p] = rounded((1 - share) * scores.values[p] + share * scaled.get(p, 0.0))
-            sources[p] = dearest([scores.sources[p], prior.sources.get(p, Source.CACHE)])
-        return [Progress(unscored=unscored), *by_source(values, sources)]
+            failed = _failure(prior.unscored.get(p))
+            standing = scores.standing(p)
+            if failed is None and standing is not None:
+                share = self._weight if p in scaled else 0.0
+                blended[p] = rounded((1 - share) * standing + share * scaled.get(p, 0.0))
+            if p in open_ and (why := scores.unscored.get(p) or (p in scores.values and failed)):
+                unscored[p] = why
+        found = {p: value for p, value in blended.items() if p in scores.values}
+        interim = {p: Score(value) for p, value in blended.items() if p not in found}
+        open_.difference_update(found, unscored)
+        yield Progress(unscored=unscored, interim=interim)
+        sources = {
+            p: dearest([scores.sources[p], prior.sources.get(p, Source.CACHE)]) for p in found
+        }
+        yield from by_source(found, sources)
 
 
 def _failure(unscored: Unscored | None) -> Unscored | None:

@@ -9,11 +9,10 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from rerankd_server.scoring.parts import Known, by_source, identity_of
+from rerankd_server.scoring.parts import Known, by_source
 from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
-    Identity,
     Progress,
     Score,
     Scorer,
@@ -43,14 +42,6 @@ class Cascade:
         self._careful = careful
         self._threshold = threshold
         self._top_k = top_k
-        self._identity = identity_of(
-            "cascade", (cheap, careful), threshold=threshold, top_k=top_k, floor=_FLOOR
-        )
-
-    @property
-    def identity(self) -> Identity:
-        """The parts', and what is promising."""
-        return self._identity
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         """Score all candidates, cheaply at first; see `Scorer.score`."""

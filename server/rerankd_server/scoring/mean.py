@@ -1,28 +1,22 @@
 """The weighted mean of several scorers' scores."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 
-from rerankd_server.scoring.parts import Known, by_source, dearest, identity_of, together
-from rerankd_server.scoring.scorer import Ask, Candidate, Identity, Progress, Scorer, rounded
+from rerankd_server.scoring.parts import Known, by_source, dearest, together
+from rerankd_server.scoring.scorer import Ask, Candidate, Progress, Score, Scorer, rounded
 
 
 class Mean:
     """Averages `parts`, by `weights` above 0. A candidate has a score where all of them give one.
 
-    Where one gives none, its reason is the mean's.
+    Where one gives none, its reason is the mean's; what a part has stand in stands in here too.
     """
 
     def __init__(self, parts: Sequence[Scorer], weights: Sequence[float] = ()) -> None:
         self._parts = parts
         weights = weights or [1.0] * len(parts)
         self._weights = [weight / sum(weights) for weight in weights]
-        self._identity = identity_of("mean", parts, weights=self._weights)
-
-    @property
-    def identity(self) -> Identity:
-        """The parts', and their weights."""
-        return self._identity
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         """Score each candidate as soon as all parts have; see `Scorer.score`."""
@@ -31,15 +25,28 @@ class Mean:
         async with aclosing(together(self._parts, ask, candidates)) as steps:
             async for number, step in steps:
                 known[number].note(step)
+                news = [*step.found, *step.interim]
+                done = [p for p in news if p in open_ and all(p in k.values for k in known)]
                 unscored = {p: why for p, why in step.unscored.items() if p in open_}
-                open_ -= unscored.keys()
-                yield Progress(unscored=unscored, usage=step.usage)
-                done = [p for p in step.found if p in open_ and all(p in k.values for k in known)]
-                open_.difference_update(done)
+                open_.difference_update(done, unscored)
+                yield Progress(
+                    unscored=unscored,
+                    usage=step.usage,
+                    interim=self._interim(known, set(news).difference(done)),
+                )
                 values = {p: self._mean([k.values[p] for k in known]) for p in done}
                 sources = {p: dearest(k.sources[p] for k in known) for p in done}
                 for progress in by_source(values, sources):
                     yield progress
+
+    def _interim(self, known: Sequence[Known], positions: Iterable[int]) -> Mapping[int, Score]:
+        """Average what stands in, of those where all parts have a value or a stand-in."""
+        standing = {p: [k.standing(p) for k in known] for p in positions}
+        return {
+            p: Score(self._mean([value for value in values if value is not None]))
+            for p, values in standing.items()
+            if None not in values
+        }
 
     def _mean(self, values: Sequence[float]) -> float:
         weighted = zip(self._weights, values, strict=True)

@@ -1,14 +1,12 @@
-"""What all combinations of scorers share: their identity, and asking several at a time."""
+"""What combinations of scorers share: what their parts said, and asking several at a time."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 
 from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
-    Identity,
     Progress,
     Score,
     Scorer,
@@ -19,15 +17,6 @@ from rerankd_server.scoring.scorer import (
 _DEAREST = (Source.MODEL, Source.SHARED, Source.CACHE)
 
 
-def identity_of(kind: str, parts: Iterable[Scorer], **fields: object) -> Identity:
-    """Give the identity of a combination: its own fields, and its parts' identities, in order."""
-    return {
-        "kind": kind,
-        "parts": json.dumps([dict(part.identity) for part in parts], sort_keys=True),
-        **{name: str(value) for name, value in fields.items()},
-    }
-
-
 class Known:
     """What one part has said so far."""
 
@@ -35,6 +24,8 @@ class Known:
         self.values: dict[int, float] = {}
         self.sources: dict[int, Source] = {}
         self.unscored: dict[int, Unscored] = {}
+        self.interim: dict[int, float] = {}
+        """What stands in for values that are not known, or never will be."""
 
     def note(self, progress: Progress) -> None:
         """Take in outcomes."""
@@ -42,6 +33,11 @@ class Known:
             self.values[position] = score.value
             self.sources[position] = progress.source
         self.unscored.update(progress.unscored)
+        self.interim.update({p: score.value for p, score in progress.interim.items()})
+
+    def standing(self, position: int) -> float | None:
+        """Give a candidate's value, or what stands in for it, or None."""
+        return self.values.get(position, self.interim.get(position))
 
     @property
     def count(self) -> int:

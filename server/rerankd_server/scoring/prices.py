@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Generic
 
-from rerankd_server.scoring.scorer import Ask, Candidate, Identity, Progress, Scorer, T, Usage
+from rerankd_server.scoring.scorer import Ask, Candidate, Progress, Scorer, T, Usage
 
 _SAMPLE = 1000
 """Tokens to ask the price of: few enough for the lowest tier, which is that of short prompts."""
@@ -47,11 +47,6 @@ class Priced(Generic[T]):
     def __init__(self, scorer: Scorer[T], price: Price | None) -> None:
         self._scorer = scorer
         self._price = price
-
-    @property
-    def identity(self) -> Identity:
-        """The inner scorer's: its price changes no score."""
-        return self._scorer.identity
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[T]]:
         """Score as the inner scorer does; see `Scorer.score`."""

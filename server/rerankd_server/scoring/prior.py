@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
-    Identity,
     Progress,
     Reason,
     Score,
@@ -24,11 +23,6 @@ class PriorScorer:
     A score depends on the other candidates. One without a prior has no score, which is not a 0; nor
     has any where all priors are equal, for then they say nothing.
     """
-
-    @property
-    def identity(self) -> Identity:
-        """There is but one."""
-        return {"kind": "prior"}
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         """Scale the priors; see `Scorer.score`."""

@@ -198,10 +198,6 @@ class Progress(Generic[T_co]):
 class Scorer(Protocol[T_co]):
     """Something that scores candidates for a query."""
 
-    @property
-    def identity(self) -> Identity:
-        """Everything about this scorer that can change a score; constant for its life."""
-
     def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[T_co]]:
         """Yield each candidate's outcome once, in any order, as soon as it is known.
 
@@ -209,6 +205,14 @@ class Scorer(Protocol[T_co]):
         documentation says otherwise. What a provider does wrong is an outcome, not an exception.
         The iterator is an async generator: closing it tells the scorer that nobody listens.
         """
+
+
+class Leaf(Scorer[T_co], Protocol[T_co]):
+    """A scorer that is made of no other, and whose findings are stored."""
+
+    @property
+    def identity(self) -> Identity:
+        """Everything about this scorer that can change a score; constant for its life."""
 
 
 def rounded(value: float) -> float:

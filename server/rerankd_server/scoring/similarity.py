@@ -10,7 +10,6 @@ from rerankd_server.errors import RequestRejectedError
 from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
-    Identity,
     Progress,
     Reason,
     Score,
@@ -42,16 +41,6 @@ class Similarity:
         self._vectors = vectors
         self._query_prefix = query_prefix
         self._document_prefix = document_prefix
-        self._identity = {
-            **vectors.identity,
-            "query_prefix": query_prefix,
-            "document_prefix": document_prefix,
-        }
-
-    @property
-    def identity(self) -> Identity:
-        """The embeddings', and the prefixes."""
-        return self._identity
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         """Score each candidate once the query's vector is known too; see `Scorer.score`."""

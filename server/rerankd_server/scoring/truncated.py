@@ -6,7 +6,7 @@ The cache stands inside, so its key is of the text exactly as the model gets it.
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
-from rerankd_server.scoring.scorer import Ask, Candidate, Identity, Progress, Scorer
+from rerankd_server.scoring.scorer import Ask, Candidate, Progress, Scorer
 
 
 class Truncated:
@@ -15,11 +15,6 @@ class Truncated:
     def __init__(self, scorer: Scorer, limit: int) -> None:
         self._scorer = scorer
         self._limit = limit
-
-    @property
-    def identity(self) -> Identity:
-        """The inner scorer's: the cut shows in the text itself."""
-        return self._scorer.identity
 
     def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         """Score the cut candidates; see `Scorer.score`."""
