@@ -54,9 +54,8 @@ class Menu:
     def slow_to_load(self) -> Sequence[Awaitable[object]]:
         """Give what takes most of a second to load, and had better be loaded before it is asked."""
         providers = [provider.warm_up() for provider in self._providers.values()]
-        is_lexical = self._settings.default_model == LEXICAL or any(
-            LEXICAL in each.parts for each in self._catalogue.values()
-        )
+        asked = {self._settings.default_model, *(p for m in self.models for p in m.parts)}
+        is_lexical = any(isinstance(self._catalogue[name], recipe.Lexical) for name in asked)
         return [*providers, asyncio.to_thread(load_frequencies)] if is_lexical else providers
 
     async def close(self) -> None:
@@ -69,9 +68,9 @@ class Menu:
         for name in self._catalogue:
             try:
                 yield self._model(name)
-            except ConfigError:
+            except ConfigError as error:
                 if name != LEXICAL:
-                    raise
+                    raise ConfigError(f"recipes.{name}: {error}") from None
                 if self._settings.default_model == LEXICAL:
                     raise ConfigError(
                         "no language model and no word list: set OPENAI_API_KEY (or "

@@ -4,7 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,7 @@ class Call:
     """A request that runs; `result` waits for its outcomes."""
 
     def __init__(self, cached: Cached, texts: Sequence[str], ask: Ask = ASK) -> None:
+        ask = replace(ask, caller=self)
         self.texts = texts
         self.found: dict[int, Score | Unscored] = {}
         self.sources: Counter[Source] = Counter()
@@ -390,8 +392,8 @@ async def test_what_nobody_waits_for_any_more_leaves_at_once(parts: Parts) -> No
 async def test_who_leaves_between_two_attempts_leaves_no_flight_behind() -> None:
     room, waiter = Room(), Waiter()
     in_flight: dict[bytes, Flight] = {}
-    flight = in_flight[b"a"] = Flight(b"a", in_flight, room)
-    room.take(1)
+    flight = in_flight[b"a"] = Flight(b"a", in_flight, partial(room.leave, "caller"))
+    room.take(1, "caller")
     flight.waiting.add(waiter)
     purchase = Purchase({b"a": flight}, waiter)
     purchase.task = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]

@@ -6,35 +6,39 @@ from support.clock import SetClock
 
 def test_it_takes_all_or_none() -> None:
     room = Room(10)
-    assert room.take(6)
-    assert not room.take(5)
-    assert room.take(4)
-    assert not room.take(1)
-    assert room.take(0)
-    room.leave()
-    assert room.take(1)
+    assert room.take(6, "a")
+    assert not room.take(5, "b")
+    assert room.take(4, "b")
+    assert not room.take(1, "a")
+    assert room.take(0, "c")
+    assert room.taken == 10
+    room.leave("a")
+    assert room.take(1, "c")
 
 
-def test_what_is_too_large_gets_an_empty_room_and_no_other() -> None:
+def test_who_is_alone_gets_what_it_asks_for() -> None:
+    """Also where it asks several times, for each part of what scores for it."""
     room = Room(10)
-    assert room.take(25)
-    assert not room.take(1)
-    for _ in range(24):
-        room.leave()
-    assert not room.take(25)
-    room.leave()
-    assert room.take(25)
+    assert room.take(25, "a")
+    assert room.take(25, "a")
+    assert not room.take(1, "b")
+    for _ in range(49):
+        room.leave("a")
+    assert not room.take(25, "b")
+    room.leave("a")
+    assert room.take(25, "b")
+    assert not room.take(1, "a")
 
 
 def test_when_to_come_back_follows_from_how_fast_others_left() -> None:
     clock = SetClock()
     room = Room(100, clock.now)
-    room.take(100)
+    room.take(100, "a")
     assert room.seconds_until(10) == 1  # nobody has left yet
     for _ in range(20):
         clock.advance(0.5)
-        room.leave()
-        room.take(1)
+        room.leave("a")
+        room.take(1, "a")
     assert 9 <= room.seconds_until(20) <= 11
     assert room.seconds_until(1) == 1
     clock.advance(1e6)

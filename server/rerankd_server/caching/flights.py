@@ -62,8 +62,9 @@ class Flights:
         in_flight = self._in_flight if ask.cache_mode is CacheMode.READ_WRITE else {}
         waiter = Waiter()
         new = [key for key in candidates if key not in in_flight]
-        if self._room.take(len(new)):
-            in_flight.update({key: Flight(key, in_flight, self._room) for key in new})
+        if self._room.take(len(new), ask.caller):
+            leave = partial(self._room.leave, ask.caller)
+            in_flight.update({key: Flight(key, in_flight, leave) for key in new})
         else:
             waiter.put_nowait(self._refuse(new))
         flights = {key: in_flight[key] for key in candidates if key in in_flight}

@@ -11,11 +11,10 @@ has nothing left to send or to land.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from rerankd_server.caching.room import Room
 from rerankd_server.errors import ShuttingDownError
 from rerankd_server.logs import log_defect
 from rerankd_server.scoring.scorer import NOTHING_USED, Finding, Source, Unscored, Usage
@@ -36,15 +35,17 @@ Waiter = asyncio.Queue[Landing | Exception]
 
 
 class Flight:
-    """One pair on its way, registered in `in_flight`, with a place in `room` until it is sent."""
+    """One pair on its way, registered in `in_flight`; it calls `leave_room` once it is sent."""
 
-    def __init__(self, key: bytes, in_flight: "dict[bytes, Flight]", room: Room) -> None:
+    def __init__(
+        self, key: bytes, in_flight: "dict[bytes, Flight]", leave_room: Callable[[], None]
+    ) -> None:
         self.waiting: set[Waiter] = set()
         self.sender: Purchase | None = None
         """Whose call it is; None where none is sent yet."""
         self._key = key
         self._in_flight = in_flight
-        self._room = room
+        self._leave_room = leave_room
         self._purchases: set[Purchase] = set()
         """Those that may still send it, or have."""
 
@@ -60,7 +61,7 @@ class Flight:
         """Note that `purchase` sends the call, so no other does."""
         if self.sender is None:
             self.sender = purchase
-            self._room.leave()
+            self._leave_room()
             for other in self._purchases - {purchase}:
                 self.leave(other)
 
@@ -80,7 +81,7 @@ class Flight:
     def end(self) -> None:
         """Be over: it landed, or was dropped, and a later one of the same pair may follow."""
         if self.sender is None:
-            self._room.leave()
+            self._leave_room()
         del self._in_flight[self._key]
         for purchase in list(self._purchases):
             self.leave(purchase)
@@ -127,9 +128,8 @@ class Purchase:
         usage: Usage = NOTHING_USED,
     ) -> None:
         """Tell everyone who waits. The owner hears of `usage`; to the others it was shared."""
-        landings: dict[Waiter, Landing] = {}
-        if not found and not unscored and usage != NOTHING_USED:  # another call has to follow
-            landings[self._owner] = Landing(source)
+        # The owner hears of what was spent also where another call has to follow.
+        landings = {self._owner: Landing(source)} if usage != NOTHING_USED else {}
         for key in (*found, *unscored):
             for waiter in self._who_hears(key, found=key in found):
                 landing = landings.setdefault(waiter, Landing(source))
@@ -141,7 +141,8 @@ class Purchase:
             if source is Source.CACHE:
                 landing.usage = Usage.had(source, landing.found.values())
             elif waiter is self._owner:
-                landing.usage = usage
+                # What others have sent meanwhile is no failure of the owner's.
+                landing.usage = replace(usage, unscored_pairs=len(landing.unscored))
             else:
                 landing.source = Source.SHARED
                 landing.usage = Usage.had(Source.SHARED, landing.found.values()) + Usage(

@@ -5,7 +5,7 @@ It is counted here, and not where calls are sent, because here a pair that many 
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 _SHORTEST, _LONGEST = 1.0, 60.0
@@ -19,20 +19,32 @@ class Room:
         self, places: float = math.inf, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.places = places
-        self.taken = 0
+        self._by_caller: Counter[object] = Counter()
         self._clock = clock
         self._left_at: deque[float] = deque(maxlen=100)
 
-    def take(self, count: int) -> bool:
-        """Take places for `count` pairs, or none. An empty room takes whatever comes."""
-        if count and self.taken and self.taken + count > self.places:
+    @property
+    def taken(self) -> int:
+        """How many pairs wait."""
+        return self._by_caller.total()
+
+    def take(self, count: int, caller: object) -> bool:
+        """Take places for `count` pairs of `caller`, or none. Who is alone gets what it asks for.
+
+        Else a request could be refused for what it waits for itself, and never be answered.
+        """
+        is_alone = self._by_caller.keys() <= {caller}
+        if count and not is_alone and self.taken + count > self.places:
             return False
-        self.taken += count
+        if count:
+            self._by_caller[caller] += count
         return True
 
-    def leave(self) -> None:
-        """Give one place back."""
-        self.taken -= 1
+    def leave(self, caller: object) -> None:
+        """Give back one of the places of `caller`."""
+        self._by_caller[caller] -= 1
+        if not self._by_caller[caller]:
+            del self._by_caller[caller]
         self._left_at.append(self._clock())
 
     def seconds_until(self, count: int) -> float:

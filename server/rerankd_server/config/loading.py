@@ -1,8 +1,10 @@
 """Where settings come from: flags, then environment, then a TOML file, then defaults.
 
 The setting `data_dir` is the flag `--data-dir`, the environment variable `RERANKD_DATA_DIR`, and
-the TOML key `data_dir`. The key and the base URL are also read from `OPENAI_API_KEY` and
-`OPENAI_BASE_URL`, as everywhere. Tables (providers, recipes, headers, prices) are in the file only.
+the TOML key `data_dir`. Where none of these says so, the key and the base URL are read from
+`OPENAI_API_KEY` and `OPENAI_BASE_URL`, as everywhere. A place that is named for the key
+(`api_key_env`, `api_key_file`) is where it is read from, whatever else holds one. Tables
+(providers, recipes, headers, prices) are in the file only.
 """
 
 import tomllib
@@ -18,7 +20,7 @@ from rerankd_server.errors import ConfigError
 TABLES = {"providers", "recipes", "headers", "prices"}
 """Settings that are neither flags nor variables."""
 _PREFIX = "RERANKD_"
-_ALSO = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL"}
+_OPENAIS = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL"}
 _CONFIG_VARIABLE = "RERANKD_CONFIG"
 
 
@@ -35,6 +37,7 @@ def load_settings(
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for setting, value, origin in (
+        *_from_openais_variables(environ),
         *_from_file(config),
         *_from_environment(environ),
         *((name, value, f"--{name.replace('_', '-')}") for name, value in flags.items()),
@@ -64,7 +67,7 @@ def _with_keys(values: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping
 
 def _with_key(table: Any, environ: Mapping[str, str], place: str) -> Any:
     """Give a provider's `table` with its key. Raises ConfigError where that is not there."""
-    if not isinstance(table, dict) or table.get("api_key"):
+    if not isinstance(table, dict):
         return table
     variable, file = table.get("api_key_env"), table.get("api_key_file")
     if variable and isinstance(variable, str):
@@ -74,7 +77,7 @@ def _with_key(table: Any, environ: Mapping[str, str], place: str) -> Any:
     if file and isinstance(file, str):
         try:
             return {**table, "api_key": Path(file).expanduser().read_text(encoding="utf-8")}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(f"{place}api_key_file: {file} cannot be read: {error}") from None
     return table
 
@@ -93,10 +96,15 @@ def _from_file(path: Path | None) -> Iterator[tuple[str, Any, str]]:
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
     """Read a variable for each setting; an empty one counts as not set."""
     for setting in Settings.model_fields.keys() - TABLES:
-        for variable in (_PREFIX + setting.upper(), _ALSO.get(setting, "")):
-            if value := environ.get(variable):
-                yield setting, value, variable
-                break
+        variable = _PREFIX + setting.upper()
+        if value := environ.get(variable):
+            yield setting, value, variable
+
+
+def _from_openais_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
+    for setting, variable in _OPENAIS.items():
+        if value := environ.get(variable):
+            yield setting, value, variable
 
 
 def _complaints(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:

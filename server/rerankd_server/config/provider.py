@@ -47,7 +47,7 @@ class ProviderSettings(Table):
         3,
         ge=1,
         le=10,
-        description="most calls for one pair, beside those that teach what its model takes",
+        description="most attempts at one call, beside those that teach what its model takes",
     )
     longest_wait: float = Field(
         60.0, ge=0, le=3600, description="seconds: a longer Retry-After is handed to the caller"
@@ -87,6 +87,13 @@ class ProviderSettings(Table):
             return tuple(name for part in value.split(",") if (name := part.strip()))
         return value
 
+    @field_validator("allow_models")
+    @classmethod
+    def _has_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(name.strip() for name in value):
+            raise ValueError("holds an empty name; take it out")
+        return value
+
     @field_validator("headers")
     @classmethod
     def _can_be_sent(cls, value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
@@ -99,7 +106,7 @@ class ProviderSettings(Table):
     @property
     def key_from(self) -> str:
         """Where the key is from, for messages."""
-        return self.api_key_env or str(self.api_key_file or "the provider's api_key_env")
+        return self.api_key_env or str(self.api_key_file or "its api_key")
 
     @property
     def is_set(self) -> bool:

@@ -158,14 +158,15 @@ class Settings(ProviderSettings):
             )
         for name in self.recipes.keys() & BUILT_IN.keys():
             yield f"recipes.{name}: that name is built in; choose another one"
-        names = Counter(
-            model for each in self.all_providers.values() for model in set(each.allow_models)
-        )
+        allowed = [m for each in self.all_providers.values() for m in set(each.allow_models)]
+        names = Counter(allowed)
+        if self.is_set and self.default_model not in (*self.recipes, *self.allow_models):
+            names[self.default_model] += 1  # it is the own provider's
         for model, count in names.items():
-            if count > 1 or model in self.recipes or model in BUILT_IN:
+            if count > 1 or model in self.recipes or (model in BUILT_IN and model in allowed):
                 yield (
-                    f"allow_models: {model!r} is allowed twice, or also a recipe; make a recipe "
-                    "with a name of its own"
+                    f"allow_models: {model!r} is allowed twice, or also a recipe or the default; "
+                    "make a recipe with a name of its own"
                 )
 
     def _wrong_providers(self) -> Iterator[str]:

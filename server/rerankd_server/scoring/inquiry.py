@@ -40,6 +40,10 @@ class Counted(Protocol):
         """As the provider counts them; 0 where it does not say."""
 
 
+_PATIENCE = 12
+"""Refused calls after which it is not a document that is at fault: more than it takes to single one
+out of the largest group."""
+
 R = TypeVar("R", bound=Counted)
 
 
@@ -103,12 +107,7 @@ class Inquiry(Generic[R, T]):
 
         async def work() -> None:
             while waiting:
-                group = waiting.popleft()
-                try:
-                    progress, again = await self._ask(round_, group)
-                except Exception as error:  # noqa: BLE001  # one group's defect is its own
-                    log_defect(error)
-                    progress, again = _failed(group.positions, DefectError(), calls=0), ()
+                progress, again = await self._ask(round_, waiting.popleft())
                 waiting.extendleft(reversed(again))
                 start(len(again) - 1)  # this worker takes the first
                 done.put_nowait((progress, len(again) - 1))
@@ -149,17 +148,19 @@ class Inquiry(Generic[R, T]):
         )
         try:
             reply = await self.send(errand)
+            if reply is None:
+                lost = round_.lost
+                return _failed(wanted, lost, errand.calls) if lost else Progress(), ()
+            verdict = self.read(reply, Group(claimed, group.tries))
         except ProviderError as error:
-            if error.stops_everything:
-                round_.lost = round_.lost or error
             asked = Group(claimed or wanted, group.tries)
-            if _is_of_one(error) and len(asked.positions) > 1:
+            if round_.may_be_of_one(error) and len(asked.positions) > 1:
                 return Progress(usage=Usage(model_calls=errand.calls)), asked.halves()
             return _failed(asked.positions, error, errand.calls), ()
-        if reply is None:
-            lost = round_.lost
-            return _failed(wanted, lost, errand.calls) if lost else Progress(), ()
-        verdict = self.read(reply, Group(claimed, group.tries))
+        except Exception as error:  # noqa: BLE001  # one group's defect is its own
+            log_defect(error)
+            return _failed(claimed or wanted, DefectError(), errand.calls), ()
+        round_.answered = True
         usage = Usage(
             scored_pairs=len(verdict.found),
             unscored_pairs=len(verdict.unscored),
@@ -181,11 +182,22 @@ class _Round:
     line: Line = field(default_factory=Line)
     lost: ProviderError | None = None
     """Why no further call is worth sending."""
+    answered: bool = False
+    """Whether any call was answered."""
+    refused: int = 0
+    """Calls that were refused for what they hold."""
 
+    def may_be_of_one(self, error: ProviderError) -> bool:
+        """Take note of `error`; gives whether it may be the fault of one candidate of several.
 
-def _is_of_one(error: ProviderError) -> bool:
-    """Whether the provider refuses a call for what it holds, which may be one document's fault."""
-    return isinstance(error, RequestRejectedError) and not error.stops_everything
+        It is not where one call after the other is refused, and none answered.
+        """
+        if error.stops_everything:
+            self.lost = self.lost or error
+        if not isinstance(error, RequestRejectedError) or error.stops_everything:
+            return False
+        self.refused += 1
+        return self.answered or self.refused <= _PATIENCE
 
 
 def _failed(positions: Sequence[int], error: ProviderError, calls: int) -> Progress[T]:

@@ -56,7 +56,8 @@ class Priced(Generic[T]):
 
     def _priced(self, usage: Usage) -> Usage:
         if self._price is None:
-            return replace(usage, cost_usd=None, saved_usd=None)
+            is_any = usage.model_calls or usage.cached_pairs or usage.shared_pairs
+            return replace(usage, cost_usd=None, saved_usd=None) if is_any else usage
         return replace(
             usage,
             cost_usd=self._price.of(usage.prompt_tokens, usage.completion_tokens),

@@ -60,13 +60,13 @@ class Endpoint:
 
     base_url: str | None = None
     """None means OpenAI's own."""
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     timeout: float = 30.0
     """Seconds for one attempt."""
     attempts: int = 3
     """Most calls for one prompt, the first included; at least 1."""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent with every call."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sent with every call; they may hold a key, too."""
     who: str = THE_PROVIDER
     """What it is called in messages."""
     key_from: str = "OPENAI_API_KEY"

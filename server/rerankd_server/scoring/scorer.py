@@ -64,6 +64,8 @@ class Ask:
     instruction: str = ""
     """What "relevant" means, in words for a model."""
     cache_mode: CacheMode = CacheMode.READ_WRITE
+    caller: object = field(default_factory=object, compare=False)
+    """Stands for the request that asks, which may ask several scorers."""
 
 
 def _always() -> bool:

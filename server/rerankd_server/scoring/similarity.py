@@ -7,18 +7,21 @@ from dataclasses import replace
 import numpy as np
 
 from rerankd_server.errors import RequestRejectedError
+from rerankd_server.scoring.parts import by_source, dearest
 from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
     Progress,
     Reason,
-    Score,
     Scorer,
+    Source,
     Unscored,
     Vector,
     rounded,
 )
 
+_QUERY = -1
+"""The query's place: it is asked about before the first document."""
 _DIFFERENT = Unscored(
     Reason.FAILED,
     RequestRejectedError(
@@ -49,31 +52,37 @@ class Similarity:
         asked = [Candidate(text) for text in texts]
         query: Vector | None = None
         lost: Unscored | None = None
+        sources: dict[int, Source] = {}
         waiting: dict[int, Vector] = {}
-        failed: dict[int, Unscored] = {}
         everything = replace(ask, query="", instruction="")
         async with aclosing(self._vectors.score(everything, asked)) as steps:
             async for step in steps:
                 query, lost = step.found.get(0, query), step.unscored.get(0, lost)
                 waiting.update((place - 1, v) for place, v in step.found.items() if place)
+                sources.update(dict.fromkeys((place - 1 for place in step.found), step.source))
                 failed = {place - 1: why for place, why in step.unscored.items() if place}
                 if lost is not None:
                     failed.update(dict.fromkeys(waiting, lost))
                     waiting.clear()
-                found: Mapping[int, Score] = {}
-                if query is not None:
-                    found = _compared(query, waiting)
-                    failed.update(dict.fromkeys(waiting.keys() - found.keys(), _DIFFERENT))
-                    waiting.clear()
-                yield Progress(found, failed, step.source, step.usage)
+                yield Progress(unscored=failed, usage=step.usage)
+                if query is None:
+                    continue
+                values = _compared(query, waiting)
+                yield Progress(unscored=dict.fromkeys(waiting.keys() - values.keys(), _DIFFERENT))
+                of_query = sources[_QUERY]
+                for progress in by_source(
+                    values, {p: dearest([sources[p], of_query]) for p in values}
+                ):
+                    yield progress
+                waiting.clear()
 
 
-def _compared(query: Vector, documents: Mapping[int, Vector]) -> Mapping[int, Score]:
-    """Score each of `documents` whose vector has as many dimensions as the query's."""
+def _compared(query: Vector, documents: Mapping[int, Vector]) -> Mapping[int, float]:
+    """Compare each of `documents` whose vector has as many dimensions as the query's."""
     alike = {p: v.data for p, v in documents.items() if len(v.data) == len(query.data)}
     if not alike:
         return {}
     matrix = np.frombuffer(b"".join(alike.values()), "<f4").reshape(len(alike), -1)
     cosines = matrix @ np.frombuffer(query.data, "<f4")
     scores = np.clip((1 + cosines.astype(float)) / 2, 0, 1)
-    return {p: Score(rounded(score)) for p, score in zip(alike, scores.tolist(), strict=True)}
+    return {p: rounded(score) for p, score in zip(alike, scores.tolist(), strict=True)}
