@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,32 @@ async def test_batches_that_overlap_buy_each_pair_once(
     assert late.usage.saved_prompt_tokens == 200
 
 
+async def test_a_batch_of_which_others_have_sent_a_part_is_asked_about_the_rest(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    """A group waits for its turn while another request sends some of its documents."""
+    gate = Gate(labels_in)
+    provider.answer = gate
+    async with serving(tmp_path, provider, {"b": BATCHED}, concurrency=1) as stub:
+        first = asyncio.ensure_future(stub.RerankOnce(ask("q", ["0 first"])))
+        await gate.arrived(1)
+        one = asyncio.ensure_future(stub.RerankOnce(ask("q", ["1 a", "2 b"])))
+        await stub.ListModels(pb.ListModelsRequest())
+        other = asyncio.ensure_future(stub.RerankOnce(ask("q", ["2 b", "3 c", "4 d"])))
+        await stub.ListModels(pb.ListModelsRequest())
+        gate.open()
+        await first
+        assert scores(await one) == {0: 0.1, 1: 0.2}
+        late = await other
+        assert scores(late) == {0: 0.2, 1: 0.3, 2: 0.4}
+    bought = [sorted(call.named_documents.values()) for call in provider.calls]
+    assert sorted(text for texts in bought for text in texts) == [
+        *("0 first", "1 a", "2 b", "3 c", "4 d"),
+    ]
+    assert late.usage.unscored_pairs == 0
+    assert late.usage.scored_pairs + late.usage.shared_pairs == 3
+
+
 async def test_who_leaves_a_batch_behind_has_it_stored(
     provider: FakeProvider, tmp_path: Path
 ) -> None:
@@ -209,6 +235,72 @@ async def test_a_batch_that_is_never_answered_ends_in_refusals(
         # Nothing of it was stored.
         kept = ask("q", texts, cache_mode=pb.CACHE_MODE_ONLY_IF_CACHED)
         assert (await stub.RerankOnce(kept)).usage.cached_pairs == 3
+
+
+@pytest.mark.parametrize("documents", [3, 10, 50])
+async def test_one_document_that_is_never_answered_takes_no_other_with_it(
+    provider: FakeProvider, tmp_path: Path, documents: int
+) -> None:
+    provider.answer = lambda call: (
+        completion(None, finish="content_filter") if "6 bad" in call.prompt else labels_in(call)
+    )
+    texts = [*(f"{n % 6} {n}" for n in range(documents - 1)), "6 bad"]
+    recipe = BATCHED | {"documents": documents}
+    async with serving(tmp_path, provider, {"b": recipe}) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+    assert len(scores(response)) == documents - 1
+    assert response.usage.unscored_pairs == 1
+    assert len(provider.calls) <= 2 * math.ceil(math.log2(documents)) + 3
+
+
+async def test_a_batch_with_every_trouble_ends(provider: FakeProvider, tmp_path: Path) -> None:
+    """One document too long for the model, and one that is filtered."""
+
+    def troubled(call: Call) -> Any:
+        if "6 long" in call.prompt:
+            return failure(400, "context_length_exceeded")
+        return completion(None, refusal="no") if "6 bad" in call.prompt else labels_in(call)
+
+    provider.answer = troubled
+    texts = [*(f"{n} x" for n in range(8)), "6 long", "6 bad"]
+    async with serving(tmp_path, provider, {"b": BATCHED | {"documents": 10}}) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+    assert scores(response) == {n: n / 10 for n in range(8)}
+    assert {result.unscored_reason for result in response.results[8:]} == {
+        pb.UNSCORED_REASON_FAILED,
+        pb.UNSCORED_REASON_REFUSED,
+    }
+    assert len(provider.calls) <= 20
+
+
+async def test_where_every_call_is_refused_not_every_document_is_tried(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.answer = fails(400)
+    provider.embed = lambda _: failure(400)
+    texts = [f"{n} x" for n in range(200)]
+    recipes = {"b": BATCHED | {"documents": 50}, "e": EMBEDDINGS | {"documents": 100}}
+    async with serving(tmp_path, provider, recipes) as stub:
+        for model in recipes:
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stub.RerankOnce(ask("q", texts, model=model))
+            assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert len(provider.calls) <= 60
+    assert len(provider.embedded) <= 60
+
+
+async def test_a_prompt_holds_no_more_tokens_than_it_may(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.answer = labels_in
+    recipe = BATCHED | {"documents": 10, "tokens": 100}
+    texts = [f"{n} {'x' * 150}" for n in range(5)] + [f"9 {'x' * 1000}"]
+    async with serving(tmp_path, provider, {"b": recipe}) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+    assert len(scores(response)) == 6
+    sizes = [sum(map(len, call.named_documents.values())) for call in provider.calls]
+    assert all(size <= 400 or size == 1002 for size in sizes)
+    assert len(sizes) < 6
 
 
 async def test_a_batch_that_is_refused_fails_for_the_refused_document_alone(
@@ -354,6 +446,31 @@ async def test_a_model_that_changes_its_dimensions_is_an_error(
         assert response.results[1].unscored_reason == pb.UNSCORED_REASON_FAILED
 
 
+async def test_an_instruction_changes_no_embedding(provider: FakeProvider, tmp_path: Path) -> None:
+    async with serving(tmp_path, provider, {"e": EMBEDDINGS}) as stub:
+        await stub.RerankOnce(ask("q", ["a"]))
+        response = await stub.RerankOnce(ask("q", ["a"], instruction="only bees"))
+        assert response.usage.model_calls == 0
+
+
+async def test_without_the_querys_embedding_no_document_has_a_score(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    """Nor is any left open, whether it is known before or after the query's is lost."""
+    provider.embed = lambda texts: (
+        failure(400) if "q" in texts else embeddings_by(lambda _: [1.0])(texts)
+    )
+    texts = [f"{n} x" for n in range(9)]
+    async with serving(tmp_path, provider, {"e": EMBEDDINGS}) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.RerankOnce(ask("q", texts))
+        assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+        kept = ask("other", texts, cache_mode=pb.CACHE_MODE_ONLY_IF_CACHED, require_complete=True)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.RerankOnce(kept)
+        assert "INCOMPLETE" in str(raised.value.trailing_metadata())
+
+
 async def test_a_cascade_asks_the_careful_one_about_the_promising_alone(
     provider: FakeProvider, tmp_path: Path
 ) -> None:
@@ -397,6 +514,10 @@ async def test_where_the_careful_model_fails_the_cheap_score_stands_in(
         assert [result.index for result in response.results] == [2, 1, 3, 0]
         assert scores(response)[1] == pytest.approx(0.09, abs=2e-6)
         assert response.usage.unscored_pairs == 1
+        # A caller can tell: the reason stands beside the lesser score.
+        reasons = {result.index: result.unscored_reason for result in response.results}
+        assert reasons[1] == pb.UNSCORED_REASON_FAILED
+        assert {reasons[index] for index in (0, 2, 3)} == {pb.UNSCORED_REASON_UNSPECIFIED}
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await stub.RerankOnce(ask("q", texts, require_complete=True))
         assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
@@ -645,3 +766,118 @@ async def test_partial_rankings_of_a_cascade_begin_with_the_cheap_one(
     orders = [[result.index for result in ranking.results] for ranking in rankings]
     assert orders[-1] == [2, 1, 0]
     assert [1, 2, 0] in orders[:-1]
+    early = rankings[orders.index([1, 2, 0])]
+    assert early.results[0].unscored_reason == pb.UNSCORED_REASON_PENDING
+    assert early.results[0].HasField("relevance_score")
+
+
+async def test_stand_ins_go_through_other_combinations(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    """A blend or a mean of a cascade whose careful model is down ranks as its cheap one does."""
+    provider.embed = embeddings_by(number)
+    provider.answer = fails(500)
+    recipes = {
+        "c": {"kind": "cascade", "cheap": "e", "careful": "p", "top_k": 2},
+        "blend": {"kind": "blend", "scores": "c", "prior": "e"},
+        "mean": {"kind": "mean", "of": ["c", "e"]},
+        "p": POINTWISE,
+        "e": EMBEDDINGS,
+    }
+    texts = ["0.0 9 a", "0.8 3 b", "0.6 5 c"]
+    async with serving(tmp_path, provider, recipes) as stub:
+        for model in ("c", "blend", "mean"):
+            response = await stub.RerankOnce(ask("q", texts, model=model))
+            assert [result.index for result in response.results] == [1, 2, 0]
+            assert response.results[0].unscored_reason == pb.UNSCORED_REASON_FAILED
+
+
+async def test_two_accounts_at_one_provider_are_asked_with_their_own_keys(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    """What either buys is stored for both: it is the same model."""
+    settings = {
+        "providers": {
+            name: {
+                "base_url": provider.base_url,
+                "api_key": f"sk-{name}",
+                "headers": {"x-team": name},
+                "prices": {"judge": {"prompt": price}},
+            }
+            for name, price in (("a", 1), ("b", 5))
+        },
+        "recipes": {name: POINTWISE | {"provider": name} for name in "ab"},
+    }
+    async with running(tmp_path, **settings) as app, stub_of(app.address) as stub:
+        for name, cost in (("a", 100e-6), ("b", 500e-6)):
+            response = await stub.RerankOnce(ask("q", [f"5 {name}"], model=name))
+            assert response.usage.cost_usd == pytest.approx(cost)
+            headers = provider.calls[-1].headers
+            assert (headers["Authorization"], headers["x-team"]) == (f"Bearer sk-{name}", name)
+        shared = await stub.RerankOnce(ask("q", ["5 a"], model="b"))
+        assert shared.usage.cached_pairs == 1
+
+
+async def test_recipes_of_one_leaf_share_the_calls_in_flight(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    gate = Gate(label_in)
+    provider.answer = gate
+    recipes = {"p": POINTWISE, "same": POINTWISE | {"description": "the same"}}
+    async with serving(tmp_path, provider, recipes) as stub:
+        one = asyncio.ensure_future(stub.RerankOnce(ask("q", ["5 a"])))
+        await gate.arrived(1)
+        other = asyncio.ensure_future(stub.RerankOnce(ask("q", ["5 a", "6 b"], model="same")))
+        await gate.arrived(2)
+        gate.open()
+        await one
+        assert (await other).usage.shared_pairs == 1
+    assert provider.documents == ["5 a", "6 b"]
+
+
+async def test_a_providers_queue_is_one_for_all_its_models(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    gate = Gate(label_in)
+    provider.answer = gate
+    recipes = {"p": POINTWISE, "other": POINTWISE | {"model": "other"}}
+    async with serving(tmp_path, provider, recipes, concurrency=1, max_queue=2) as stub:
+        waiting = asyncio.ensure_future(stub.RerankOnce(ask("q", ["1 a", "2 b", "3 c"])))
+        await gate.arrived(1)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.RerankOnce(ask("q", ["4 d"], model="other"))
+        assert "OVERLOADED" in str(raised.value.trailing_metadata())
+        gate.open()
+        assert len(scores(await waiting)) == 3
+
+
+async def test_the_parts_of_one_request_do_not_crowd_each_other_out(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.answer = labels_in
+    recipe = BATCHED | {"repeats": 3}
+    texts = [f"{n} x" for n in range(10)]
+    async with serving(tmp_path, provider, {"b": recipe}, max_queue=15, concurrency=1) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+    assert len(scores(response)) == 10
+    assert response.usage.unscored_pairs == 0
+
+
+async def test_a_stop_ends_what_waits_for_any_model(provider: FakeProvider, tmp_path: Path) -> None:
+    gate = Gate(label_in)
+    provider.answer = gate
+    recipes = {"p": POINTWISE, "other": POINTWISE | {"model": "other"}, "b": BATCHED}
+    settings = {"base_url": provider.base_url, "recipes": recipes, "model": "p", "grace": 0.1}
+    async with AsyncExitStack() as stack:
+        server = running(tmp_path, **settings)
+        stub = await stack.enter_async_context(stub_of((await server.__aenter__()).address))
+        calls = [
+            asyncio.ensure_future(stub.RerankOnce(ask("q", ["5 a"], model=model)))
+            for model in recipes
+        ]
+        await gate.arrived(3)
+        await server.__aexit__(None, None, None)
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+    for end in ends:
+        assert isinstance(end, grpc.aio.AioRpcError)
+        assert "SHUTTING_DOWN" in str(end.trailing_metadata())

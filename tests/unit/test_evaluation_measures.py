@@ -102,7 +102,8 @@ class TestSignificance:
         assert randomization_test([0.3], [0.9]) == 1
 
     def test_holm_by_hand(self) -> None:
-        assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-        assert holm([0.6, 0.7]) == [1, 1]
-        assert holm([0.02]) == [0.02]
-        assert holm([]) == []
+        assert holm([0.01, 0.04, 0.03], 3) == pytest.approx([0.03, 0.06, 0.06])
+        assert holm([0.01, 0.04, 0.03], 6) == pytest.approx([0.06, 0.16, 0.15])
+        assert holm([0.6, 0.7], 3) == [1, 1]
+        assert holm([0.02], 1) == [0.02]
+        assert holm([], 0) == []

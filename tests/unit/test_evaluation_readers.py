@@ -266,6 +266,10 @@ class TestTrec:
         assert first == again
         assert sorted(each.id for each in first) == sorted(documents)
         assert 8 <= sum(each.label or 0 for each in first[:25]) <= 17
+        cut = read_collection(
+            Files(None, files.queries, files.documents, files.qrels, files.run, depth=9)
+        ).queries[0]
+        assert (cut.candidates, len(cut.elsewhere)) == (first[:9], 41)
 
     @pytest.mark.parametrize(
         ("changed", "said"),

@@ -533,3 +533,8 @@ async def test_a_server_without_a_key_gets_a_placeholder(provider: FakeProvider)
     async with client(provider, api_key=None) as asked:
         await ask(asked)
     assert provider.calls[0].headers["Authorization"] == "Bearer none"
+
+
+def test_an_endpoint_shows_neither_key_nor_headers() -> None:
+    shown = repr(Endpoint(api_key="sk-sentinel", headers={"x-key": "sk-sentinel"}))
+    assert "sentinel" not in shown

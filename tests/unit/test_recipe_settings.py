@@ -109,6 +109,19 @@ def test_allowed_models_are_a_list_also_where_they_are_one_text() -> None:
         ('kind = "batched"\nmodel = "m"\nrepeats = 0', "recipes.x.repeats"),
         ('kind = "blend"\nscores = "fast"\nweight = 1.5', "recipes.x.weight"),
         (
+            'kind = "pointwise"\nmodel = "m"\nparameters = { at = 2026-01-01 }',
+            "recipes.x.parameters (`recipes` in FILE): holds what JSON does not: a date, nan or",
+        ),
+        (
+            'kind = "pointwise"\nmodel = "m"\nparameters = { top_p = nan }',
+            "recipes.x.parameters (`recipes` in FILE): holds what JSON does not: a date, nan or",
+        ),
+        (
+            'kind = "batched"\nmodel = "m"\nparameters = { temperature = 1, model = "n" }',
+            "recipes.x.parameters (`recipes` in FILE): rerankd sets model, temperature itself; ",
+        ),
+        ('kind = "mean"\nof = ["fast"]\nweights = [1e308]', "recipes.x.weights.0"),
+        (
             'kind = "mean"\nof = ["fast", "slow"]',
             (
                 "recipes.x: there is no recipe or allowed model 'slow'; there are gpt-4o-mini, x, "
@@ -181,6 +194,11 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
             "providers.b.headers (`providers` in FILE): 'a' is not a header that can be sent",
         ),
         ("[prices.m]\nprompt = -1", "prices.m.prompt (`prices` in FILE): "),
+        ('allow_models = [""]', "allow_models (`allow_models` in FILE): holds an empty name"),
+        (
+            '[providers.b]\nbase_url = "http://b/v1"\nallow_models = ["gpt-4o-mini"]',
+            "allow_models: 'gpt-4o-mini' is allowed twice, or also a recipe or the default",
+        ),
         ("providers = 3", "providers (`providers` in FILE): "),
     ],
 )
@@ -207,6 +225,28 @@ def test_a_key_is_read_from_a_variable_or_a_file(folder: Path) -> None:
     assert "sk-" not in repr(settings)
 
 
+def test_a_place_that_is_named_for_the_key_is_where_it_is_read_from(folder: Path) -> None:
+    """A gateway gets its own key, and not OpenAI's, which happens to be exported."""
+    text = 'base_url = "http://gateway/v1"\napi_key_env = "GATEWAY_KEY"\n'
+    settings = load(folder, text, GATEWAY_KEY="sk-gateway", OPENAI_API_KEY="sk-openai")
+    assert settings.api_key is not None
+    assert (settings.api_key.get_secret_value(), settings.key_from) == ("sk-gateway", "GATEWAY_KEY")
+    said = complaint(folder, text, OPENAI_API_KEY="sk-openai")
+    assert said.startswith("api_key_env: GATEWAY_KEY is not set")
+
+
+def test_openais_variables_give_way_to_the_file(folder: Path) -> None:
+    assert (
+        load(folder, LOCAL, OPENAI_BASE_URL="http://elsewhere/v1").base_url == LOCAL.split('"')[1]
+    )
+
+
+def test_many_recipes_of_many_parts_are_checked_at_once(folder: Path) -> None:
+    recipes = [f'[recipes.r{n}]\nkind = "mean"\nof = ["r{n + 1}", "r{n + 1}"]\n' for n in range(60)]
+    last = '[recipes.r60]\nkind = "prior"\n'
+    assert len(load(folder, LOCAL + "".join(recipes) + last).recipes) == 61
+
+
 def test_the_servers_own_key_may_be_elsewhere_too(folder: Path) -> None:
     settings = load_settings({"api_key_env": "MY_KEY"}, {"MY_KEY": "sk-mine"})
     assert settings.api_key is not None
@@ -216,6 +256,10 @@ def test_the_servers_own_key_may_be_elsewhere_too(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
+        (
+            'api_key_file = "~nobody-here/key"',
+            "providers.a.api_key_file: ~nobody-here/key cannot be read",
+        ),
         (
             'api_key_env = "NO_KEY"',
             "providers.a.api_key_env: NO_KEY is not set; export it, with the key",

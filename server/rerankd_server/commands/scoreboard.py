@@ -30,7 +30,8 @@ def scoreboard(
         Text(),
         _spending(evaluations),
         Text(
-            "Spent by this run, saved by the cache; the cost of 1,000 queries is of both.",
+            "Spent by this run, saved by the cache; the cost of 1,000 queries is of both. Calls "
+            "that a deadline cut off count as saved.",
             style="dim",
         ),
     ]
@@ -48,7 +49,8 @@ def scoreboard(
             Text(
                 f"Two-sided paired randomization tests of {NDCG} over "
                 f"{counted(len(collection.queries), 'query', 'queries')} (Smucker, Allan and "
-                "Carterette 2007)" + (", Holm-corrected." if len(comparisons) > 1 else "."),
+                "Carterette 2007)"
+                + (", Holm-corrected for all pairs." if len(comparisons) > 1 else "."),
                 style="dim",
             )
         )

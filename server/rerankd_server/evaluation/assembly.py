@@ -22,9 +22,11 @@ def assemble(
     read_texts: Callable[[set[str]], Texts],
     judgements: Sequence[Judgement],
     run: Sequence[Retrieved] | None,
-    depth: int = DEPTH,
+    depth: int | None = None,
 ) -> Collection:
-    """Build a collection. Candidates are the run's first `depth`; without a run, what is judged.
+    """Build a collection. Candidates are the first `depth` of the run, or of what is judged.
+
+    Without `depth` they are the first DEPTH of the run, or all that is judged.
 
     `read_texts` gives the documents by id, with the texts at least of those it is asked for. A
     candidate without text cannot be ranked: it is left out, and its label stays in the ideal
@@ -34,7 +36,7 @@ def assemble(
     for row in rows:
         if row.query not in queries:
             raise _unknown(row, "query", row.query)
-    pool = _judged(judgements) if run is None else _retrieved(run, depth)
+    pool = _judged(judgements, depth) if run is None else _retrieved(run, depth or DEPTH)
     texts = read_texts({document for pooled in pool.values() for document, _ in pooled})
     for row in rows:
         if row.document not in texts:
@@ -89,7 +91,7 @@ def _retrieved(run: Iterable[Retrieved], depth: int) -> _Pool:
     }
 
 
-def _judged(judgements: Iterable[Judgement]) -> _Pool:
+def _judged(judgements: Iterable[Judgement], depth: int | None) -> _Pool:
     """Shuffle, the same way each time: qrels often list what is relevant first.
 
     A server leaves equal scores in the order of the request, so that order must give nothing away.
@@ -97,9 +99,11 @@ def _judged(judgements: Iterable[Judgement]) -> _Pool:
     found: defaultdict[str, list[tuple[str, None]]] = defaultdict(list)
     for row in judgements:
         found[row.query].append((row.document, None))
-    for query, documents in found.items():
-        documents.sort(key=lambda each: hashlib.sha256(f"{query}\n{each[0]}".encode()).digest())
-    return found
+
+    def by_lot(query: str) -> Callable[[tuple[str, None]], bytes]:
+        return lambda each: hashlib.sha256(f"{query}\n{each[0]}".encode()).digest()
+
+    return {query: sorted(each, key=by_lot(query))[:depth] for query, each in found.items()}
 
 
 def _unknown(row: Judgement | Retrieved, what: str, identifier: str) -> CollectionError:

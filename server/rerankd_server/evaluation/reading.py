@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rerankd_server.evaluation.assembly import DEPTH, assemble
+from rerankd_server.evaluation.assembly import assemble
 from rerankd_server.evaluation.beir import (
     CORPUS,
     QRELS,
@@ -77,7 +77,7 @@ def _read_trec(files: Files) -> Collection:
         lambda wanted: parse_texts(read_lines(documents), str(documents), wanted),
         parse_qrels(read_lines(qrels), str(qrels)),
         None if files.run is None else parse_run(read_lines(files.run), str(files.run)),
-        files.depth or DEPTH,
+        files.depth,
     )
 
 
@@ -90,7 +90,7 @@ def _read_beir(folder: Path, files: Files) -> Collection:
         lambda wanted: parse_texts(read_lines(corpus), str(corpus), wanted),
         parse_beir_qrels(read_lines(qrels), str(qrels)),
         None if files.run is None else parse_run(read_lines(files.run), str(files.run)),
-        files.depth or DEPTH,
+        files.depth,
     )
 
 

@@ -23,20 +23,23 @@ class Comparison:
     difference: float
     """Of the means, 0 or more."""
     p_value: float
-    """Two-sided, corrected for the number of comparisons."""
+    """Two-sided, corrected for the number of pairs of models."""
 
 
 def compare(evaluations: Sequence[Evaluation]) -> Sequence[Comparison]:
-    """Compare the first, which is the best, with each of the others; Holm's correction.
+    """Compare the first, which is the best, with each of the others.
 
-    A paired randomization test, as in Smucker, Allan and Carterette, "A comparison of statistical
-    significance tests for information retrieval evaluation" (CIKM 2007).
+    Which is the best the same queries have decided, as if all pairs had been compared: so the
+    correction, Holm's, is for all pairs. The test is a paired randomization test, as in Smucker,
+    Allan and Carterette, "A comparison of statistical significance tests for information retrieval
+    evaluation" (CIKM 2007).
     """
     if len(evaluations) < 2:
         return []
     best, *others = evaluations
     values = best.values(NDCG)
-    p_values = holm([randomization_test(values, other.values(NDCG)) for other in others])
+    pairs = len(evaluations) * len(others) // 2
+    p_values = holm([randomization_test(values, other.values(NDCG)) for other in others], pairs)
     return [
         Comparison(best.model, other.model, best.mean(NDCG) - other.mean(NDCG), p_value)
         for other, p_value in zip(others, p_values, strict=True)
@@ -64,12 +67,12 @@ def randomization_test(one: Sequence[float], other: Sequence[float]) -> float:
     return float(result.pvalue)
 
 
-def holm(p_values: Sequence[float]) -> Sequence[float]:
-    """Correct p-values for their number (Holm 1979), in their order."""
+def holm(p_values: Sequence[float], count: int) -> Sequence[float]:
+    """Correct p-values, the least of `count`, for that number (Holm 1979); in their order."""
     corrected = [0.0] * len(p_values)
     largest = 0.0
     for place, position in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[position]))
+        largest = max(largest, min(1.0, (count - place) * p_values[position]))
         corrected[position] = largest
     return corrected
 
