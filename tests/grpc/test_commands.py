@@ -237,6 +237,27 @@ async def test_models_are_listed_with_what_they_are_made_of(
         assert found["other"]["prompt_price_usd"] is None
 
 
+async def test_rank_says_where_a_lesser_score_stands_in(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.answer = fails(500)
+    recipes = {"c": {"kind": "cascade", "cheap": "lexical", "careful": "gpt-4o-mini", "top_k": 1}}
+    async with running(
+        tmp_path,
+        base_url=provider.base_url,
+        model="c",
+        recipes=recipes,
+        attempts=1,
+        allow_models=["gpt-4o-mini"],
+    ) as app:
+        texts = b"sky blue\nsky\n"
+        _, out, _ = await rerankd("rank", "sky blue", "--address", app.address, stdin=texts)
+    rows = [row.split() for row in out.splitlines()]
+    assert rows[1][2:] == ["model", "failed", "sky", "blue"]
+    assert rows[2][2:] == ["model", "sky"]
+    assert "1 without a score" in out
+
+
 async def test_models_without_a_server() -> None:
     status, out, err = await rerankd("models", "--address", "127.0.0.1:9")
     assert (status, out) == (1, "")

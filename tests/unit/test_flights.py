@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerankd_server.caching.cached import Cached
-from rerankd_server.caching.purchase import Flight, Purchase, Waiter
+from rerankd_server.caching.purchase import Flight, Landing, Purchase, Waiter
 from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.errors import OverloadedError, ProviderUnavailableError
@@ -435,6 +435,30 @@ async def test_a_purchase_ends_when_others_have_sent_all_of_it(parts: Parts) -> 
     for call in [leader, *followers]:
         await call.result()
     await parts.rest()
+
+
+async def test_what_another_has_sent_is_no_failure_of_the_owners() -> None:
+    owner, other = Waiter(), Waiter()
+    in_flight: dict[bytes, Flight] = {}
+    for key in (b"a", b"b"):
+        in_flight[key] = Flight(key, in_flight, lambda: None)
+        in_flight[key].waiting.add(owner)
+    purchase = Purchase(dict(in_flight), owner)
+    faster = Purchase({b"a": in_flight[b"a"]}, other)
+    for each in (purchase, faster):
+        each.task = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
+    assert faster.claim(b"a")
+    failed = {b"a": DOWN, b"b": DOWN}
+    purchase.land(Source.MODEL, {}, failed, Usage(unscored_pairs=2, model_calls=1))
+    landing = owner.get_nowait()
+    assert isinstance(landing, Landing)
+    assert landing.unscored.keys() == {b"b"}
+    assert landing.usage == Usage(unscored_pairs=1, model_calls=1)
+    # And of what was spent on nothing at all, the owner hears too.
+    purchase.land(Source.MODEL, {}, {b"a": DOWN}, Usage(unscored_pairs=1, model_calls=1))
+    assert owner.get_nowait().usage == Usage(model_calls=1)  # type: ignore[union-attr]
+    for each in (purchase, faster):
+        each.task.cancel()
 
 
 async def test_without_room_what_is_new_is_refused_and_nothing_else(parts: Parts) -> None:

@@ -62,9 +62,13 @@ def _score(result: Result) -> str:
 
 
 def _source(result: Result) -> Text:
+    """Say where the score came from, and why there is none, or none but one that stands in."""
+    words = Text()
     if result.source is not None:
-        return Text(result.source.value, style=_STYLES[result.source])
-    return Text(result.unscored_reason.value if result.unscored_reason else "", style="dim")
+        words.append(result.source.value, style=_STYLES[result.source])
+    if result.unscored_reason is not None:
+        words.append(f"{' ' if words else ''}{result.unscored_reason.value}", style="dim")
+    return words
 
 
 def _text(document: Document) -> Text:
