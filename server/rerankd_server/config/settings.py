@@ -88,6 +88,13 @@ class Settings(ProviderSettings):
         "then, calls that are already sent to the provider",
     )
 
+    providers: Mapping[str, ProviderSettings] = Field(
+        default_factory=dict, description="further providers, by name"
+    )
+    recipes: Mapping[str, Recipe] = Field(
+        default_factory=dict, description="ways of scoring, by name"
+    )
+
     @field_validator("listen")
     @classmethod
     def _has_a_port(cls, value: str) -> str:
@@ -101,13 +108,6 @@ class Settings(ProviderSettings):
         if value == Path():
             raise ValueError("is empty; give a folder")
         return value.expanduser()
-
-    providers: Mapping[str, ProviderSettings] = Field(
-        default_factory=dict, description="further providers, by name"
-    )
-    recipes: Mapping[str, Recipe] = Field(
-        default_factory=dict, description="ways of scoring, by name"
-    )
 
     @property
     def key_from(self) -> str:
