@@ -223,13 +223,14 @@ async def test_models_are_listed_with_what_they_are_made_of(
         assert (status, err) == (0, "")
         rows = [" ".join(row.split()) for row in out.splitlines()]
         assert rows[1:4] == [
-            "careful (default) cascade lexical, judge judge, for the 5 best by lexical",
+            "careful * cascade lexical, judge judge, for the 5 best by lexical",
             (
-                "judge pointwise default: gpt-4o-mini $0.15 / $0.60 gpt-4o-mini, asked about each "
-                "document alone"
+                "judge pointwise gpt-4o-mini $0.15 / $0.60 gpt-4o-mini, asked about each document "
+                "alone"
             ),
-            "other pointwise default: unheard-of unknown [b]who?",
+            "other pointwise unheard-of unknown [b]who?",
         ]
+        assert rows[-1].startswith("* is the default.")
         _, out, _ = await rerankd("models", "--address", app.address, "--json")
         found = {model["name"]: model for model in json.loads(out)}
         assert found["careful"]["parts"] == ["lexical", "judge"]

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from rerankd import AsyncClient, Model, RerankError
 from rerankd_server.commands.failure import tell
+from rerankd_server.config import OWN_PROVIDER
 from rerankd_server.evaluation.costs import money
 
 
@@ -35,17 +36,22 @@ async def _models(options: argparse.Namespace) -> Sequence[Model]:
 
 def _table(found: Sequence[Model]) -> Table:
     """Draw the models, a row each; dollars are for a million tokens, prompt and completion."""
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("model", "kind", "parts, or provider's model", "$/M tokens", "what it does"):
+    drawn = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left")
+    drawn.caption = "* is the default. Dollars are for a million tokens, of prompts / of answers."
+    for name in ("model", "kind", "of", "price", "what it does"):
         drawn.add_column(name, overflow="fold")
     for model in found:
-        name = f"{model.name} (default)" if model.is_default else model.name
-        made_of = ", ".join(model.parts)
-        if model.provider:
-            made_of = f"{model.provider}: {model.provider_model}"
-        cells = (name, model.kind, made_of, _price(model), model.description)
+        name = f"{model.name} *" if model.is_default else model.name
+        cells = (name, model.kind, _made_of(model), _price(model), model.description)
         drawn.add_row(*map(Text, cells))
     return drawn
+
+
+def _made_of(model: Model) -> str:
+    """Name the parts, or the provider's model; the server's own provider goes without saying."""
+    if model.provider and model.provider != OWN_PROVIDER:
+        return f"{model.provider}: {model.provider_model}"
+    return ", ".join(model.parts) or model.provider_model
 
 
 def _price(model: Model) -> str:
