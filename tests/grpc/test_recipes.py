@@ -285,8 +285,8 @@ async def test_where_every_call_is_refused_not_every_document_is_tried(
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await stub.RerankOnce(ask("q", texts, model=model))
             assert raised.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert len(provider.calls) <= 60
-    assert len(provider.embedded) <= 60
+    assert len(provider.calls) <= 100
+    assert len(provider.embedded) <= 100
 
 
 async def test_a_prompt_holds_no_more_tokens_than_it_may(
@@ -861,6 +861,52 @@ async def test_the_parts_of_one_request_do_not_crowd_each_other_out(
         response = await stub.RerankOnce(ask("q", texts))
     assert len(scores(response)) == 10
     assert response.usage.unscored_pairs == 0
+
+
+async def test_a_cascade_over_one_in_trouble_still_asks_its_own_careful_model(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.embed = embeddings_by(number)
+    provider.answer = lambda call: (
+        failure(500) if call.body["model"] == "down" else completion(call.document.split()[1])
+    )
+    recipes = {
+        "outer": {"kind": "cascade", "cheap": "inner", "careful": "p", "top_k": 2},
+        "inner": {"kind": "cascade", "cheap": "e", "careful": "d", "top_k": 2},
+        "p": POINTWISE,
+        "d": POINTWISE | {"model": "down"},
+        "e": EMBEDDINGS,
+    }
+    texts = ["0.0 9 a", "0.8 3 b", "0.6 5 c"]
+    async with serving(tmp_path, provider, recipes) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+    assert [result.index for result in response.results] == [2, 1, 0]
+    assert scores(response)[2] == pytest.approx(0.55)
+
+
+async def test_a_refused_batch_costs_no_document_its_tries(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    """Halved after a refusal, a document is asked about as often as any other."""
+    left_out: set[str] = set()
+
+    def forgetful(call: Call) -> Any:
+        documents = call.named_documents
+        if "6 bad" in documents.values():
+            return failure(400)
+        labels = {n: int(t.split()[0]) for n, t in documents.items()}
+        for name, text in documents.items():
+            if text not in left_out and len(documents) > 1:
+                left_out.add(text)
+                del labels[name]
+                break
+        return completion(str(labels).replace("'", '"'))
+
+    provider.answer = forgetful
+    texts = [*(f"{n} x" for n in range(9)), "6 bad"]
+    async with serving(tmp_path, provider, {"b": BATCHED | {"documents": 10}}) as stub:
+        response = await stub.RerankOnce(ask("q", texts))
+    assert len(scores(response)) == 9
 
 
 async def test_a_stop_ends_what_waits_for_any_model(provider: FakeProvider, tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_a_cascade_says_one_thing_of_each(cheap: Scripted, careful: Scripted, ga
     top_k = gate if isinstance(gate, int) else None
     threshold = None if isinstance(gate, int) else gate
     ends = asyncio.run(Ends().follow(Cascade(cheap, careful, threshold, top_k)))
-    known = {n: s.value for n, s in enumerate(in_order(cheap)) if isinstance(s, Score)}
+    known = {n: value for n in range(COUNT) if (value := cheap.standing(n)) is not None}
     if top_k is None:
         promising = [n for n, value in known.items() if value >= gate]
     else:
@@ -184,18 +184,22 @@ def test_a_cascade_says_one_thing_of_each(cheap: Scripted, careful: Scripted, ga
     assert careful.asked == ([[str(n) for n in promising]] if promising else [])
     for n, first in enumerate(in_order(cheap)):
         second = careful.outcomes[str(n)]
-        if isinstance(first, Unscored):
-            assert ends.unscored[n] is first.reason
-            continue
-        if n not in promising:
-            assert ends.values[n] == pytest.approx(first.value / 10, abs=1e-6)
-        elif isinstance(second, Score):
-            assert ends.values[n] == pytest.approx(0.1 + 0.9 * second.value, abs=1e-6)
-        else:
-            assert ends.unscored[n] is second.reason
+        standing = None if n not in known else known[n] / 10
+        if n in promising:
             better = careful.interim.get(str(n))
-            standing = first.value / 10 if better is None else 0.1 + 0.9 * better
-            assert ends.interim[n] == pytest.approx(standing, abs=1e-6)
+            if isinstance(second, Score):
+                assert ends.values[n] == pytest.approx(0.1 + 0.9 * second.value, abs=1e-6)
+                continue
+            assert ends.unscored[n] is second.reason
+            standing = standing if better is None else 0.1 + 0.9 * better
+        elif isinstance(first, Score):
+            assert ends.values[n] == pytest.approx(standing, abs=1e-6)
+            continue
+        else:
+            assert ends.unscored[n] is first.reason
+        assert ends.interim.get(n) == (
+            None if standing is None else pytest.approx(standing, abs=1e-6)
+        )
 
 
 async def test_what_was_judged_with_care_stands_above_what_was_not() -> None:
@@ -218,6 +222,15 @@ async def test_a_score_made_of_several_is_from_the_dearest_source() -> None:
             Source.MODEL,
         ]
     assert dearest([Source.CACHE]) is Source.CACHE
+
+
+async def test_what_stands_in_has_a_source_too() -> None:
+    """An answer from the cache alone says so, also where a better score is not stored."""
+    cascade = Cascade(says(1, 1, 1, 1, 1), says(None, None, None, None, None), threshold=0)
+    for scorer in (Mean([cascade, says(0, 0, 0, 0, 0)]), Blend(cascade, says(0, 0, 0, 0, 1), 0.1)):
+        async with aclosing(scorer.score(ASK, CANDIDATES)) as steps:
+            sources = {step.source async for step in steps if step.interim}
+        assert sources == {Source.CACHE}
 
 
 async def test_a_blend_speaks_as_soon_as_all_of_the_prior_is_known() -> None:

@@ -197,7 +197,7 @@ def test_all_mistakes_are_told_at_once(folder: Path) -> None:
         ('allow_models = [""]', "allow_models (`allow_models` in FILE): holds an empty name"),
         (
             '[providers.b]\nbase_url = "http://b/v1"\nallow_models = ["gpt-4o-mini"]',
-            "allow_models: 'gpt-4o-mini' is allowed twice, or also a recipe or the default",
+            "model: 'gpt-4o-mini' is the default of the provider outside any table, and allowed",
         ),
         ("providers = 3", "providers (`providers` in FILE): "),
     ],
@@ -235,6 +235,38 @@ def test_a_place_that_is_named_for_the_key_is_where_it_is_read_from(folder: Path
     assert said.startswith("api_key_env: GATEWAY_KEY is not set")
 
 
+def test_a_key_that_a_table_names_makes_no_other_provider(folder: Path) -> None:
+    text = """
+    [providers.openai]
+    api_key_env = "OPENAI_API_KEY"
+    allow_models = ["gpt-4o-mini"]
+    [providers.anthropic]
+    base_url = "https://api.anthropic.com/v1"
+    allow_models = ["claude-haiku-4-5"]
+    """
+    for model in ("gpt-4o-mini", "claude-haiku-4-5"):
+        settings = load(folder, f'model = "{model}"\n{text}', OPENAI_API_KEY="sk-openai")
+        assert list(settings.all_providers) == ["openai", "anthropic"]
+        assert settings.default_model == next(iter(settings.catalogue)) == model
+    assert load(folder, text, OPENAI_API_KEY="sk-openai").default_model == "lexical"
+
+
+def test_the_strongest_way_to_the_key_replaces_the_others(folder: Path) -> None:
+    (folder / "key").write_text("sk-file")
+    file = folder / "rerankd.toml"
+    file.write_text('api_key_env = "NOT_SET"\n')
+    by_flag = load_settings({"api_key_file": str(folder / "key")}, {}, file)
+    by_variable = load_settings({}, {"RERANKD_API_KEY": "sk-variable"}, file)
+    for settings, key in ((by_flag, "sk-file"), (by_variable, "sk-variable")):
+        assert settings.api_key is not None
+        assert settings.api_key.get_secret_value() == key
+
+
+def test_a_key_that_cannot_be_one_is_told_by_its_place(folder: Path) -> None:
+    said = complaint(folder, 'api_key_env = "ODD"\n', ODD="a b", OPENAI_API_KEY="sk-openai")
+    assert said.startswith("api_key (`api_key_env` in FILE): holds characters that no key has")
+
+
 def test_openais_variables_give_way_to_the_file(folder: Path) -> None:
     assert (
         load(folder, LOCAL, OPENAI_BASE_URL="http://elsewhere/v1").base_url == LOCAL.split('"')[1]
@@ -256,6 +288,7 @@ def test_the_servers_own_key_may_be_elsewhere_too(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "said"),
     [
+        ('api_key_file = "/dev/null"', "providers.a.api_key_file: /dev/null is empty; put the key"),
         (
             'api_key_file = "~nobody-here/key"',
             "providers.a.api_key_file: ~nobody-here/key cannot be read",

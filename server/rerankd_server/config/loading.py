@@ -2,9 +2,9 @@
 
 The setting `data_dir` is the flag `--data-dir`, the environment variable `RERANKD_DATA_DIR`, and
 the TOML key `data_dir`. Where none of these says so, the key and the base URL are read from
-`OPENAI_API_KEY` and `OPENAI_BASE_URL`, as everywhere. A place that is named for the key
-(`api_key_env`, `api_key_file`) is where it is read from, whatever else holds one. Tables
-(providers, recipes, headers, prices) are in the file only.
+`OPENAI_API_KEY` and `OPENAI_BASE_URL`, as everywhere. Of the ways to the key (`api_key`,
+`api_key_env`, `api_key_file`) the strongest source's count; of the same source, a place that is
+named. Tables (providers, recipes, headers, prices) are in the file only.
 """
 
 import tomllib
@@ -21,6 +21,8 @@ TABLES = {"providers", "recipes", "headers", "prices"}
 """Settings that are neither flags nor variables."""
 _PREFIX = "RERANKD_"
 _OPENAIS = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL"}
+_KEY = {"api_key", "api_key_env", "api_key_file"}
+"""Ways to the server's own key."""
 _CONFIG_VARIABLE = "RERANKD_CONFIG"
 
 
@@ -36,22 +38,42 @@ def load_settings(
         config = Path(named)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for setting, value, origin in (
-        *_from_openais_variables(environ),
-        *_from_file(config),
-        *_from_environment(environ),
-        *((name, value, f"--{name.replace('_', '-')}") for name, value in flags.items()),
+    from_flags = ((name, value, f"--{name.replace('_', '-')}") for name, value in flags.items())
+    for source in (
+        _from_openais_variables(environ),
+        _from_file(config),
+        _from_environment(environ),
+        from_flags,
     ):
-        values[setting] = value
-        origins[setting] = origin
+        found = list(source)
+        if not _KEY.isdisjoint(name for name, _, _ in found):
+            for name in _KEY:  # one way to the key replaces all weaker ones
+                values.pop(name, None)
+        for name, value, origin in found:
+            values[name] = value
+            origins[name] = origin
+    if origins.get("api_key") == _OPENAIS["api_key"] and _is_a_tables(values, _OPENAIS["api_key"]):
+        values.pop("api_key", None)
     try:
-        return Settings.model_validate(_with_keys(values, environ))
+        return Settings.model_validate(_with_keys(values, environ, origins))
     except ValidationError as error:
         raise ConfigError("\n".join(_complaints(error, origins))) from None
 
 
-def _with_keys(values: Mapping[str, Any], environ: Mapping[str, str]) -> Mapping[str, Any]:
+def _is_a_tables(values: Mapping[str, Any], variable: str) -> bool:
+    """Whether a provider's table names `variable` as its key's: then it makes no other provider."""
+    providers = values.get("providers")
+    tables = providers.values() if isinstance(providers, dict) else ()
+    return any(isinstance(each, dict) and each.get("api_key_env") == variable for each in tables)
+
+
+def _with_keys(
+    values: Mapping[str, Any], environ: Mapping[str, str], origins: dict[str, str]
+) -> Mapping[str, Any]:
     """Read the keys that settings only say the place of. Raises ConfigError."""
+    for place in ("api_key_env", "api_key_file"):
+        if values.get(place):
+            origins["api_key"] = origins[place]
     with_key: Mapping[str, Any] = _with_key(values, environ, "")
     providers = values.get("providers")
     if not isinstance(providers, dict):
@@ -71,14 +93,18 @@ def _with_key(table: Any, environ: Mapping[str, str], place: str) -> Any:
         return table
     variable, file = table.get("api_key_env"), table.get("api_key_file")
     if variable and isinstance(variable, str):
-        if not environ.get(variable):
+        key = environ.get(variable, "")
+        if not key.strip():
             raise ConfigError(f"{place}api_key_env: {variable} is not set; export it, with the key")
-        return {**table, "api_key": environ[variable]}
+        return {**table, "api_key": key}
     if file and isinstance(file, str):
         try:
-            return {**table, "api_key": Path(file).expanduser().read_text(encoding="utf-8")}
+            key = Path(file).expanduser().read_text(encoding="utf-8")
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(f"{place}api_key_file: {file} cannot be read: {error}") from None
+        if not key.strip():
+            raise ConfigError(f"{place}api_key_file: {file} is empty; put the key there")
+        return {**table, "api_key": key}
     return table
 
 

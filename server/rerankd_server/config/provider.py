@@ -62,7 +62,9 @@ class ProviderSettings(Table):
         None, gt=0, description="most tokens of one model in any minute, about (default: same)"
     )
     max_queue: int = Field(
-        20_000, ge=1, description="most pairs that wait to be sent; above that, calls are refused"
+        20_000,
+        ge=1,
+        description="most pairs of several calls that wait to be sent; above, calls are refused",
     )
 
     @field_validator("base_url")

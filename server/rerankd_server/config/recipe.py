@@ -223,8 +223,9 @@ def complaints(recipes: Mapping[str, Recipe], known: Mapping[str, Recipe]) -> It
         for part in recipe.parts:
             if part not in known:
                 yield (
-                    f"recipes.{name}: there is no recipe or allowed model {part!r}; "
-                    f"there are {', '.join(known)}"
+                    f"recipes.{name}: there is no recipe or allowed model {part!r}; there are "
+                    f"{', '.join(known)} (a provider's model has to be in its `allow_models`, and "
+                    "the provider needs a key or a base_url)"
                 )
     try:
         TopologicalSorter({name: recipe.parts for name, recipe in known.items()}).prepare()

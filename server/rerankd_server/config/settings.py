@@ -112,7 +112,7 @@ class Settings(ProviderSettings):
     @property
     def key_from(self) -> str:
         """Where the key is from, for messages."""
-        return self.api_key_env or str(self.api_key_file or "OPENAI_API_KEY")
+        return self.api_key_env or str(self.api_key_file or "OPENAI_API_KEY (or api_key)")
 
     @property
     def default_model(self) -> str:
@@ -159,15 +159,18 @@ class Settings(ProviderSettings):
         for name in self.recipes.keys() & BUILT_IN.keys():
             yield f"recipes.{name}: that name is built in; choose another one"
         allowed = [m for each in self.all_providers.values() for m in set(each.allow_models)]
-        names = Counter(allowed)
-        if self.is_set and self.default_model not in (*self.recipes, *self.allow_models):
-            names[self.default_model] += 1  # it is the own provider's
-        for model, count in names.items():
-            if count > 1 or model in self.recipes or (model in BUILT_IN and model in allowed):
+        for model, count in Counter(allowed).items():
+            if count > 1 or model in self.recipes or model in BUILT_IN:
                 yield (
-                    f"allow_models: {model!r} is allowed twice, or also a recipe or the default; "
-                    "make a recipe with a name of its own"
+                    f"allow_models: {model!r} is allowed twice, or also a recipe; make a recipe "
+                    "with a name of its own"
                 )
+        by_itself = self.is_set and not self.model and _DEFAULT_MODEL not in self.allow_models
+        if by_itself and _DEFAULT_MODEL in allowed:
+            yield (
+                f"model: {_DEFAULT_MODEL!r} is the default of the provider outside any table, and "
+                "allowed at another; say which `model` is the default, or take it out there"
+            )
 
     def _wrong_providers(self) -> Iterator[str]:
         """Say which providers are missing, or cannot be asked."""

@@ -122,4 +122,4 @@ class BatchedScorer:
         # others are not refused for it, so it is halved until that document stands alone.
         if group.tries + 1 >= _TRIES and (found or len(codes) == 1):
             return Verdict(found, dict.fromkeys(rest.positions, REFUSED))
-        return Verdict(found, again=[rest.again()] if found else rest.halves())
+        return Verdict(found, again=[rest.again()] if found else rest.again().halves())

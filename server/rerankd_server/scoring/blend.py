@@ -19,7 +19,6 @@ from rerankd_server.scoring.scorer import (
     Candidate,
     Progress,
     Reason,
-    Score,
     Scorer,
     Source,
     Unscored,
@@ -78,13 +77,13 @@ class Blend:
             if p in open_ and (why := scores.unscored.get(p) or (p in scores.values and failed)):
                 unscored[p] = why
         found = {p: value for p, value in blended.items() if p in scores.values}
-        interim = {p: Score(value) for p, value in blended.items() if p not in found}
+        interim = {p: value for p, value in blended.items() if p not in found}
         open_.difference_update(found, unscored)
-        yield Progress(unscored=unscored, interim=interim)
+        yield Progress(unscored=unscored)
         sources = {
-            p: dearest([scores.sources[p], prior.sources.get(p, Source.CACHE)]) for p in found
+            p: dearest([scores.sources[p], prior.sources.get(p, Source.CACHE)]) for p in blended
         }
-        yield from by_source(found, sources)
+        yield from by_source(found, interim, sources)
 
 
 def _failure(unscored: Unscored | None) -> Unscored | None:

@@ -27,8 +27,9 @@ class Cascade:
     """Asks `cheap` about all, then `careful` about the promising.
 
     Promising is a cheap score of at least `threshold`, or the `top_k` best, where equal ones count
-    in the request's order; exactly one of the two is given. Until a careful score is known the
-    cheap one stands in for it, and for good where the careful one gives none.
+    in the request's order; exactly one of the two is given. What stands in for a cheap score counts
+    as one; a candidate with neither is not asked about with care. Until a careful score is known
+    the cheap one stands in for it, and for good where the careful one gives none.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class Cascade:
         async with aclosing(self._cheap.score(ask, candidates)) as steps:
             async for step in steps:
                 known.note(step)
-                yield replace(step, found={}, interim=_lowered({**step.interim, **step.found}))
-        promising = self._promising(known.values)
+                interim = _lowered({**step.interim, **step.found})
+                yield replace(step, found={}, unscored={}, interim=interim)
+        promising = self._promising({**known.interim, **known.values})
+        yield Progress(unscored={p: why for p, why in known.unscored.items() if p not in promising})
         rest = {p: value for p, value in known.values.items() if p not in promising}
         lowered = {p: rounded(_FLOOR * value) for p, value in rest.items()}
-        for progress in by_source(lowered, known.sources):
+        for progress in by_source(lowered, {}, known.sources):
             yield progress
         places = sorted(promising)
         if not places:

@@ -41,8 +41,7 @@ class Counted(Protocol):
 
 
 _PATIENCE = 12
-"""Refused calls after which it is not a document that is at fault: more than it takes to single one
-out of the largest group."""
+"""Candidates refused alone, one after the other, after which no candidate is at fault."""
 
 R = TypeVar("R", bound=Counted)
 
@@ -60,10 +59,10 @@ class Group:
         return Group(self.positions, self.tries + 1)
 
     def halves(self) -> Sequence["Group"]:
-        """Give the same candidates as two groups, or as one where there is only one."""
+        """Give the same candidates as two groups, or as one where there is only one candidate."""
         middle = (len(self.positions) + 1) // 2
         parts = self.positions[:middle], self.positions[middle:]
-        return [Group(part, self.tries + 1) for part in parts if part]
+        return [Group(part, self.tries) for part in parts if part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,8 @@ class Inquiry(Generic[R, T]):
             while waiting:
                 progress, again = await self._ask(round_, waiting.popleft())
                 waiting.extendleft(reversed(again))
-                start(len(again) - 1)  # this worker takes the first
+                if round_.answered:  # until then, one by one: all may be refused alike
+                    start(len(waiting) - 1)
                 done.put_nowait((progress, len(again) - 1))
 
         start(len(groups))
@@ -154,13 +154,13 @@ class Inquiry(Generic[R, T]):
             verdict = self.read(reply, Group(claimed, group.tries))
         except ProviderError as error:
             asked = Group(claimed or wanted, group.tries)
-            if round_.may_be_of_one(error) and len(asked.positions) > 1:
+            if round_.may_be_of_one(error, len(asked.positions)):
                 return Progress(usage=Usage(model_calls=errand.calls)), asked.halves()
             return _failed(asked.positions, error, errand.calls), ()
         except Exception as error:  # noqa: BLE001  # one group's defect is its own
             log_defect(error)
             return _failed(claimed or wanted, DefectError(), errand.calls), ()
-        round_.answered = True
+        round_.answered, round_.refused = True, 0
         usage = Usage(
             scored_pairs=len(verdict.found),
             unscored_pairs=len(verdict.unscored),
@@ -183,21 +183,18 @@ class _Round:
     lost: ProviderError | None = None
     """Why no further call is worth sending."""
     answered: bool = False
-    """Whether any call was answered."""
+    """Whether any call was."""
     refused: int = 0
-    """Calls that were refused for what they hold."""
+    """Candidates that were refused alone, one after the other, without an answer between them."""
 
-    def may_be_of_one(self, error: ProviderError) -> bool:
-        """Take note of `error`; gives whether it may be the fault of one candidate of several.
-
-        It is not where one call after the other is refused, and none answered.
-        """
+    def may_be_of_one(self, error: ProviderError, count: int) -> bool:
+        """Take note of `error`; gives whether it may be the fault of one candidate of `count`."""
         if error.stops_everything:
             self.lost = self.lost or error
         if not isinstance(error, RequestRejectedError) or error.stops_everything:
             return False
-        self.refused += 1
-        return self.answered or self.refused <= _PATIENCE
+        self.refused += count == 1
+        return count > 1 and self.refused < _PATIENCE
 
 
 def _failed(positions: Sequence[int], error: ProviderError, calls: int) -> Progress[T]:

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 
 from rerankd_server.scoring.parts import Known, by_source, dearest, together
-from rerankd_server.scoring.scorer import Ask, Candidate, Progress, Score, Scorer, rounded
+from rerankd_server.scoring.scorer import Ask, Candidate, Progress, Scorer, rounded
 
 
 class Mean:
@@ -26,24 +26,22 @@ class Mean:
             async for number, step in steps:
                 known[number].note(step)
                 news = [*step.found, *step.interim]
-                done = [p for p in news if p in open_ and all(p in k.values for k in known)]
+                done = {p for p in news if p in open_ and all(p in k.values for k in known)}
                 unscored = {p: why for p, why in step.unscored.items() if p in open_}
                 open_.difference_update(done, unscored)
-                yield Progress(
-                    unscored=unscored,
-                    usage=step.usage,
-                    interim=self._interim(known, set(news).difference(done)),
-                )
-                values = {p: self._mean([k.values[p] for k in known]) for p in done}
-                sources = {p: dearest(k.sources[p] for k in known) for p in done}
-                for progress in by_source(values, sources):
+                yield Progress(unscored=unscored, usage=step.usage)
+                values = self._means(known, news)
+                found = {p: values[p] for p in done}
+                interim = {p: value for p, value in values.items() if p not in done}
+                sources = {p: dearest(k.sources[p] for k in known) for p in values}
+                for progress in by_source(found, interim, sources):
                     yield progress
 
-    def _interim(self, known: Sequence[Known], positions: Iterable[int]) -> Mapping[int, Score]:
-        """Average what stands in, of those where all parts have a value or a stand-in."""
+    def _means(self, known: Sequence[Known], positions: Iterable[int]) -> Mapping[int, float]:
+        """Average what all parts say, or have stand in; without those of which one has neither."""
         standing = {p: [k.standing(p) for k in known] for p in positions}
         return {
-            p: Score(self._mean([value for value in values if value is not None]))
+            p: self._mean([value for value in values if value is not None])
             for p, values in standing.items()
             if None not in values
         }

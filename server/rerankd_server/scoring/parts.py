@@ -22,18 +22,18 @@ class Known:
 
     def __init__(self) -> None:
         self.values: dict[int, float] = {}
-        self.sources: dict[int, Source] = {}
         self.unscored: dict[int, Unscored] = {}
         self.interim: dict[int, float] = {}
         """What stands in for values that are not known, or never will be."""
+        self.sources: dict[int, Source] = {}
+        """Of values, and of what stands in for them."""
 
     def note(self, progress: Progress) -> None:
         """Take in outcomes."""
-        for position, score in progress.found.items():
-            self.values[position] = score.value
-            self.sources[position] = progress.source
-        self.unscored.update(progress.unscored)
         self.interim.update({p: score.value for p, score in progress.interim.items()})
+        self.values.update({p: score.value for p, score in progress.found.items()})
+        self.unscored.update(progress.unscored)
+        self.sources.update(dict.fromkeys((*progress.interim, *progress.found), progress.source))
 
     def standing(self, position: int) -> float | None:
         """Give a candidate's value, or what stands in for it, or None."""
@@ -50,12 +50,15 @@ def dearest(sources: Iterable[Source]) -> Source:
     return min(sources, key=_DEAREST.index)
 
 
-def by_source(values: Mapping[int, float], sources: Mapping[int, Source]) -> Iterable[Progress]:
-    """Give outcomes, of one source each, for `values` from 0 to 1 that are made of others."""
+def by_source(
+    found: Mapping[int, float], interim: Mapping[int, float], sources: Mapping[int, Source]
+) -> Iterable[Progress]:
+    """Give scores, and what stands in for others, from 0 to 1; those of one source together."""
     for source in Source:
-        found = {p: Score(value) for p, value in values.items() if sources[p] is source}
-        if found:
-            yield Progress(found, source=source)
+        one = {p: Score(value) for p, value in found.items() if sources[p] is source}
+        other = {p: Score(value) for p, value in interim.items() if sources[p] is source}
+        if one or other:
+            yield Progress(one, source=source, interim=other)
 
 
 async def together(

@@ -44,6 +44,8 @@ _NO_KEY = "none"
 """Sent where no key is set: local servers ask for none, and the SDK insists on one."""
 _DECLINED = ("content_filter", "content_policy_violation")
 """Codes of errors that are an answer: the provider will not let the model see this document."""
+_LARGE = 256 << 10
+"""Bytes: to read a longer reply takes so long that all other calls would wait."""
 _LONGEST_RETRY_AFTER = 600.0
 """Seconds: a provider that asks for more is asked again after this."""
 BYTES_A_TOKEN = 4
@@ -248,6 +250,8 @@ class Provider:
             async with asyncio.timeout(self._endpoint.timeout):
                 response = await client.post(service.path, body=body, cast_to=httpx2.Response)
             heard(response.headers)
+            if len(response.content) > _LARGE:
+                return await asyncio.to_thread(lambda: service.read(response.json()))
             return service.read(response.json())
         except openai.APIStatusError as error:
             heard(error.response.headers)

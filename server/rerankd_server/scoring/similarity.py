@@ -70,9 +70,8 @@ class Similarity:
                 values = _compared(query, waiting)
                 yield Progress(unscored=dict.fromkeys(waiting.keys() - values.keys(), _DIFFERENT))
                 of_query = sources[_QUERY]
-                for progress in by_source(
-                    values, {p: dearest([sources[p], of_query]) for p in values}
-                ):
+                dearer = {p: dearest([sources[p], of_query]) for p in values}
+                for progress in by_source(values, {}, dearer):
                     yield progress
                 waiting.clear()
 
