@@ -286,3 +286,21 @@ async def test_nothing_private_leaks(provider: FakeProvider, tmp_path: Path) -> 
     assert files
     for file in files:
         assert b"sentinel" not in file.read_bytes(), file.name
+
+
+async def test_the_largest_request_is_answered_before_its_deadline_too(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    """To let go of 10,000 documents that wait takes longer than the ordinary margin."""
+    gate = Gate(label_in)
+    provider.answer = gate
+    async with serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (server, address):
+        async with stub_of(address) as stub:
+            texts = [f"5 {n}" for n in range(10_000)]
+            response = await stub.RerankOnce(ask("q", texts), timeout=3.0)
+            assert len(response.results) == 10_000
+            reasons = {result.unscored_reason for result in response.results}
+            assert reasons == {pb.UNSCORED_REASON_PENDING}
+        gate.open()
+        server.send(signal.SIGTERM)
+        assert await server.ended() == 0
