@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from support.provider import Call, completion, embeddings_by
-from support.trec import label_of, whole_label
+from support.trec import label_of, likely, whole_label
 
 MODELS = PROBABILITIES, INTEGERS = "probabilities", "integers"
 EMBEDDINGS = "embeddings"
@@ -93,7 +93,4 @@ def _likely(piece: str | float, *, tells: bool) -> Mapping[str, float]:
     """Give what may stand in a place: a text, or the two labels around a judgement."""
     if isinstance(piece, str):
         return {piece: 1.0}
-    if not tells:
-        return {str(whole_label(piece)): 1.0}
-    low, share = int(piece), piece - int(piece)
-    return {str(low): 1 - share, str(low + 1): share} if share else {str(low): 1.0}
+    return likely(piece) if tells else {str(whole_label(piece)): 1.0}

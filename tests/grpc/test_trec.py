@@ -12,6 +12,7 @@ from support.trec import (
     Topic,
     expected_quality,
     label_of,
+    likely,
     needs_trec,
     rank_all,
     recorded,
@@ -31,9 +32,8 @@ def as_integer(label: float) -> web.Response:
 
 def as_probabilities(label: float) -> web.Response:
     """A provider that is unsure between the two labels around `label`."""
-    low, share = int(label), label - int(label)
-    likely = {str(low): 1 - share, str(low + 1): share} if share else {str(low): 1.0}
-    return completion(max(likely, key=lambda token: likely[token]), probabilities=likely)
+    labels = likely(label)
+    return completion(max(labels, key=lambda token: labels[token]), probabilities=labels)
 
 
 def judging(

@@ -74,6 +74,12 @@ def whole_label(label: float) -> int:
     return int(label + 0.5)
 
 
+def likely(label: float) -> dict[str, float]:
+    """The two whole labels around `label`, with probabilities that have it as their mean."""
+    low, share = int(label), label - int(label)
+    return {str(low): 1 - share, str(low + 1): share} if share else {str(low): 1.0}
+
+
 def recorded(found: Sequence[Topic]) -> dict[tuple[str, str], int]:
     """The judgement of each distinct pair. Of equal texts the first counts: it is asked about."""
     judgements: dict[tuple[str, str], int] = {}

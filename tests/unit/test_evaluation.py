@@ -24,7 +24,7 @@ from rerankd import (
 )
 from rerankd_server.commands.evaluate import run_lines
 from rerankd_server.commands.progress import progress
-from rerankd_server.commands.scoreboard import printable
+from rerankd_server.commands.table import printable
 from rerankd_server.evaluation.asking import LONGEST_WAIT, MOST_TRIES, Answer, EvaluationError
 from rerankd_server.evaluation.collection import Candidate, Collection, Query
 from rerankd_server.evaluation.costs import Costs, costs_of

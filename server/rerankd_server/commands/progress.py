@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rerankd_server.commands.scoreboard import printable
+from rerankd_server.commands.table import printable
 from rerankd_server.evaluation.asking import Answer
 from rerankd_server.evaluation.costs import Costs, money
 from rerankd_server.evaluation.evaluate import OnAnswer

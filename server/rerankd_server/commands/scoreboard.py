@@ -6,6 +6,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rerankd_server.commands.table import printable
 from rerankd_server.evaluation.axis import cost_axis
 from rerankd_server.evaluation.collection import Collection, counted
 from rerankd_server.evaluation.costs import money
@@ -56,11 +57,6 @@ def scoreboard(
         )
         parts += [Text(), Text(sketch(evaluations, width), no_wrap=True)]
     return Group(*parts)
-
-
-def printable(text: str) -> str:
-    """Give a text without what would command the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _about(collection: Collection, relevant: int) -> Iterator[str]:

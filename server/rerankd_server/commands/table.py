@@ -81,5 +81,9 @@ def _text(document: Document) -> Text:
 
 def _shown(text: str) -> str:
     """Give a text's beginning on one line, without what would command the terminal."""
-    line = " ".join(text[:_MOST_CHARS].split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return printable(" ".join(text[:_MOST_CHARS].split()))
+
+
+def printable(text: str) -> str:
+    """Give a text without what would command the terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, HttpUrl, SecretStr, field_validator
 
@@ -20,6 +21,9 @@ class PriceSettings(Table):
 
 class ProviderSettings(Table):
     """One OpenAI-compatible endpoint. Times in seconds."""
+
+    key_by_itself: ClassVar[str] = "its api_key"
+    """What a key is called that no place was named for."""
 
     base_url: str | None = Field(
         None,
@@ -108,7 +112,7 @@ class ProviderSettings(Table):
     @property
     def key_from(self) -> str:
         """Where the key is from, for messages."""
-        return self.api_key_env or str(self.api_key_file or "its api_key")
+        return self.api_key_env or str(self.api_key_file or self.key_by_itself)
 
     @property
     def is_set(self) -> bool:

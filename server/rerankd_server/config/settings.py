@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import platformdirs
 from pydantic import ByteSize, Field, field_validator, model_validator
@@ -30,6 +30,8 @@ _DEFAULT_MODEL = "gpt-4o-mini"
 
 class Settings(ProviderSettings):
     """Everything that can be set about a server. Sizes in bytes, times in seconds."""
+
+    key_by_itself: ClassVar[str] = "OPENAI_API_KEY (or api_key)"
 
     listen: str = Field(
         "127.0.0.1:50051",
@@ -108,11 +110,6 @@ class Settings(ProviderSettings):
         if value == Path():
             raise ValueError("is empty; give a folder")
         return value.expanduser()
-
-    @property
-    def key_from(self) -> str:
-        """Where the key is from, for messages."""
-        return self.api_key_env or str(self.api_key_file or "OPENAI_API_KEY (or api_key)")
 
     @property
     def default_model(self) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rerankd_server.evaluation.lines import label_in, numbered, objects, shown, wrong
-from rerankd_server.evaluation.trec import Judgement, add_query, distinct, identifier_in
+from rerankd_server.evaluation.trec import Judgement, add_query, distinct, identifier_in, misshapen
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels/test.tsv"
 _HEADER = ["query-id", "corpus-id", "score"]
@@ -41,11 +41,7 @@ def _judgements(lines: Iterable[bytes], name: str) -> Iterator[Judgement]:
             )
         if not is_first:
             if len(columns) != len(_HEADER):
-                raise wrong(
-                    name,
-                    line,
-                    f"has {len(columns)} columns; a line has to be `{'<TAB>'.join(_HEADER)}`",
-                )
+                raise misshapen(name, line, len(columns), "<TAB>".join(_HEADER))
             query, document, label = columns
             yield Judgement(name, line, query, document, label_in(label, name, line))
         is_first = False

@@ -1,5 +1,6 @@
 """Reads a collection in whichever form it is given: JSON lines, BEIR's folder, or TREC's files."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,13 @@ from rerankd_server.evaluation.beir import (
 from rerankd_server.evaluation.collection import Collection
 from rerankd_server.evaluation.jsonl import parse_judged
 from rerankd_server.evaluation.lines import CollectionError, is_folder, read_lines
-from rerankd_server.evaluation.trec import parse_qrels, parse_queries, parse_run, parse_texts
+from rerankd_server.evaluation.trec import (
+    Judgement,
+    parse_qrels,
+    parse_queries,
+    parse_run,
+    parse_texts,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +78,40 @@ def _read_trec(files: Files) -> Collection:
             "what to evaluate: give a file of JSON lines, a folder in BEIR's form, "
             "or --queries, --documents and --qrels"
         )
-    return assemble(
+    return _assembled(
         str(qrels),
         parse_queries(read_lines(queries), str(queries)),
-        lambda wanted: parse_texts(read_lines(documents), str(documents), wanted),
+        documents,
         parse_qrels(read_lines(qrels), str(qrels)),
-        None if files.run is None else parse_run(read_lines(files.run), str(files.run)),
-        files.depth,
+        files,
     )
 
 
 def _read_beir(folder: Path, files: Files) -> Collection:
-    corpus, queries = _packed(folder / CORPUS), _packed(folder / QUERIES)
+    queries = _packed(folder / QUERIES)
     qrels = files.qrels or _packed(folder / QRELS)
-    return assemble(
+    return _assembled(
         str(folder),
         parse_beir_queries(read_lines(queries), str(queries)),
-        lambda wanted: parse_texts(read_lines(corpus), str(corpus), wanted),
+        _packed(folder / CORPUS),
         parse_beir_qrels(read_lines(qrels), str(qrels)),
+        files,
+    )
+
+
+def _assembled(
+    name: str,
+    queries: Mapping[str, str],
+    documents: Path,
+    judgements: Sequence[Judgement],
+    files: Files,
+) -> Collection:
+    """Read what both forms have alike, documents and run, and put all together."""
+    return assemble(
+        name,
+        queries,
+        lambda wanted: parse_texts(read_lines(documents), str(documents), wanted),
+        judgements,
         None if files.run is None else parse_run(read_lines(files.run), str(files.run)),
         files.depth,
     )

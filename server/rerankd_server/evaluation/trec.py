@@ -151,7 +151,7 @@ def _tabbed(
     for number, line in lines:
         columns = line.split("\t")
         if len(columns) != 2 or not columns[0].strip():
-            raise _misshapen(name, number, len(columns), form)
+            raise misshapen(name, number, len(columns), form)
         yield number, columns[0].strip(), columns[1].strip()
 
 
@@ -159,9 +159,10 @@ def _columns(lines: Iterable[bytes], name: str, form: str) -> Iterator[tuple[int
     for number, line in numbered(lines, name):
         columns = line.split()
         if len(columns) != len(form.split()):
-            raise _misshapen(name, number, len(columns), form)
+            raise misshapen(name, number, len(columns), form)
         yield number, columns
 
 
-def _misshapen(name: str, line: int, columns: int, form: str) -> CollectionError:
+def misshapen(name: str, line: int, columns: int, form: str) -> CollectionError:
+    """Give the error for a line with so many columns, that ought to be `form`."""
     return wrong(name, line, f"has {columns} columns; a line has to be `{form}`")

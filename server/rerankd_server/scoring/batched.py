@@ -15,11 +15,11 @@ from rerankd_server.scoring import batch_prompt
 from rerankd_server.scoring.answers import Reply
 from rerankd_server.scoring.batch_answers import read_answers
 from rerankd_server.scoring.inquiry import Group, Inquiry, Verdict
-from rerankd_server.scoring.llm import REFUSED, to_score
+from rerankd_server.scoring.llm import to_score
 from rerankd_server.scoring.parameters import Learnt, Parameters
-from rerankd_server.scoring.provider import BYTES_A_TOKEN, Errand
+from rerankd_server.scoring.provider import BYTES_A_TOKEN
 from rerankd_server.scoring.remote_model import RemoteModel
-from rerankd_server.scoring.scorer import Ask, Candidate, Identity, Progress, Score
+from rerankd_server.scoring.scorer import REFUSED, Ask, Candidate, Identity, Progress, Score
 
 _TRIES = 3
 """How often a document is asked about, where a reply says nothing certain of it."""
@@ -72,7 +72,7 @@ class BatchedScorer:
         """Score `candidates` together; see `Scorer.score`. Scores depend on each other."""
         user_message = partial(batch_prompt.user_message, ask.query, ask.instruction)
         inquiry: Inquiry[Reply, Score] = Inquiry(
-            send=self._send,
+            send=partial(self._model.complete, learnt=self._learnt),
             write=partial(self._write, user_message),
             read=self._read,
             overhead=len(batch_prompt.SYSTEM.encode()) + len(user_message([""]).encode()),
@@ -95,9 +95,6 @@ class BatchedScorer:
             tokens += size
         if group:
             yield Group(tuple(group))
-
-    async def _send(self, errand: Errand) -> Reply | None:
-        return await self._model.provider.complete(self._model.name, errand, self._learnt)
 
     def _write(
         self, user_message: Callable[[Sequence[str]], str], asked: Sequence[Candidate]

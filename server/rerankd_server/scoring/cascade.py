@@ -50,13 +50,13 @@ class Cascade:
         async with aclosing(self._cheap.score(ask, candidates)) as steps:
             async for step in steps:
                 known.note(step)
-                interim = _lowered({**step.interim, **step.found})
+                cheap = {**step.interim, **step.found}
+                interim = {p: Score(_low(score.value)) for p, score in cheap.items()}
                 yield replace(step, found={}, unscored={}, interim=interim)
         promising = self._promising({**known.interim, **known.values})
         yield Progress(unscored={p: why for p, why in known.unscored.items() if p not in promising})
-        rest = {p: value for p, value in known.values.items() if p not in promising}
-        lowered = {p: rounded(_FLOOR * value) for p, value in rest.items()}
-        for progress in by_source(lowered, {}, known.sources):
+        rest = {p: _low(value) for p, value in known.values.items() if p not in promising}
+        for progress in by_source(rest, {}, known.sources):
             yield progress
         places = sorted(promising)
         if not places:
@@ -78,8 +78,9 @@ class Cascade:
         return set(best[: self._top_k])
 
 
-def _lowered(scores: Mapping[int, Score]) -> Mapping[int, Score]:
-    return {p: Score(rounded(_FLOOR * score.value)) for p, score in scores.items()}
+def _low(value: float) -> float:
+    """Give the place of a cheap score on the common scale."""
+    return rounded(_FLOOR * value)
 
 
 def _raised(scores: Mapping[int, Score], places: Sequence[int]) -> Mapping[int, Score]:

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from rerankd_server.errors import RequestRejectedError
 from rerankd_server.scoring.embedding import Embeddings
 from rerankd_server.scoring.inquiry import Group, Inquiry, Verdict
-from rerankd_server.scoring.provider import Errand
 from rerankd_server.scoring.remote_model import RemoteModel
 from rerankd_server.scoring.scorer import (
     Ask,
@@ -41,13 +40,10 @@ class Embedder:
 
     def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[Vector]]:
         """Fetch the vector of each candidate's text; see `Scorer.score`."""
-        inquiry: Inquiry[Embeddings, Vector] = Inquiry(self._send, self._write, self._read)
+        inquiry: Inquiry[Embeddings, Vector] = Inquiry(self._model.embed, self._write, self._read)
         places = range(len(candidates))
         groups = [Group(places[at : at + self._documents]) for at in places[:: self._documents]]
         return inquiry.run(candidates, groups, self._model.workers)
-
-    async def _send(self, errand: Errand) -> Embeddings | None:
-        return await self._model.provider.embed(self._model.name, errand)
 
     def _write(self, asked: Sequence[Candidate]) -> dict[str, object]:
         texts = [candidate.text for candidate in asked]

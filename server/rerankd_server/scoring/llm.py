@@ -8,19 +8,15 @@ from rerankd_server.scoring import prompt
 from rerankd_server.scoring.answers import Answer, Reply, read_answer
 from rerankd_server.scoring.inquiry import Group, Inquiry, Verdict
 from rerankd_server.scoring.parameters import Learnt, Parameters
-from rerankd_server.scoring.provider import Errand
 from rerankd_server.scoring.remote_model import RemoteModel
 from rerankd_server.scoring.scorer import (
+    REFUSED,
     Ask,
     Candidate,
     Identity,
     Progress,
-    Reason,
     Score,
-    Unscored,
 )
-
-REFUSED = Unscored(Reason.REFUSED)
 
 
 class LLMScorer:
@@ -47,16 +43,13 @@ class LLMScorer:
         """Score each candidate by a call of its own; see `Scorer.score`."""
         user_message = partial(prompt.user_message, ask.query, ask.instruction)
         inquiry: Inquiry[Reply, Score] = Inquiry(
-            send=self._send,
+            send=partial(self._model.complete, learnt=self._learnt),
             write=lambda asked: self._model.body(prompt.SYSTEM, user_message(asked[0].text)),
             read=self._read,
             overhead=len(prompt.SYSTEM.encode()) + len(user_message("").encode()),
         )
         groups = [Group((position,)) for position in range(len(candidates))]
         return inquiry.run(candidates, groups, self._model.workers)
-
-    async def _send(self, errand: Errand) -> Reply | None:
-        return await self._model.provider.complete(self._model.name, errand, self._learnt)
 
     def _read(self, reply: Reply, group: Group) -> Verdict[Score]:
         answer = read_answer(reply)

@@ -4,17 +4,14 @@ import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from rerankd_server.scoring.scorer import (
+    REFUSED,
     Ask,
     Candidate,
     Progress,
-    Reason,
     Score,
     Source,
-    Unscored,
     rounded,
 )
-
-_NO_OPINION = Unscored(Reason.REFUSED)
 
 
 class PriorScorer:
@@ -31,7 +28,7 @@ class PriorScorer:
         )
         yield Progress(
             found={position: Score(rounded(value)) for position, value in scaled.items()},
-            unscored={p: _NO_OPINION for p in range(len(candidates)) if p not in scaled},
+            unscored={p: REFUSED for p in range(len(candidates)) if p not in scaled},
             source=Source.CACHE,
         )
 

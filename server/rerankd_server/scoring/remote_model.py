@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rerankd_server.scoring.parameters import Parameters
-from rerankd_server.scoring.provider import Provider
+from rerankd_server.scoring.answers import Reply
+from rerankd_server.scoring.embedding import Embeddings
+from rerankd_server.scoring.parameters import Learnt, Parameters
+from rerankd_server.scoring.provider import Errand, Provider
 from rerankd_server.scoring.scorer import LABELS
 
 
@@ -49,3 +51,11 @@ class RemoteModel:
         """Write a call's body, without model and parameters."""
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
         return {"messages": messages, **self.extra}
+
+    async def complete(self, errand: Errand, learnt: Learnt) -> Reply | None:
+        """Send `errand` to this model; see `Provider.complete`."""
+        return await self.provider.complete(self.name, errand, learnt)
+
+    async def embed(self, errand: Errand) -> Embeddings | None:
+        """Send `errand` to this embeddings model; see `Provider.embed`."""
+        return await self.provider.embed(self.name, errand)

@@ -132,6 +132,9 @@ class Unscored:
     """What went wrong, where the reason is FAILED."""
 
 
+REFUSED = Unscored(Reason.REFUSED)
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What some scores took. Pairs are distinct (query, document) pairs; values add up."""
