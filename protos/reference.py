@@ -56,10 +56,9 @@ def _page(file: FileDescriptorProto) -> str:
 
 
 def _comment(location: object) -> str:
-    """Give the comment before a thing, or behind it on its line, without words to linters."""
+    """Give the comment before a thing, or behind it on its line."""
     text = location.leading_comments or location.trailing_comments  # type: ignore[attr-defined]
-    lines = [line.removeprefix(" ") for line in text.splitlines()]
-    return "\n".join(line for line in lines if not line.startswith("buf:")).strip()
+    return "\n".join(line.removeprefix(" ") for line in text.splitlines()).strip()
 
 
 def _prose(text: str) -> str:

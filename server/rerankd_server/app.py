@@ -20,6 +20,7 @@ from rerankd.v1.rerank_pb2_grpc import add_RerankServiceServicer_to_server
 from rerankd_server.api.health import Health
 from rerankd_server.api.service import RerankService
 from rerankd_server.api.validation import Limits
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import Store
 from rerankd_server.config import LEXICAL, Settings
 from rerankd_server.errors import ConfigError
@@ -45,7 +46,7 @@ class App:
         self.settings = settings
         self.address = ""
         self._store = Store(settings.data_dir, settings.cache_size, settings.cache_ttl)
-        self._menu = Menu(settings, self._store)
+        self._menu = Menu(settings, Memory(self._store, settings.memory_size))
         self._health = Health()
         self._hurry = asyncio.Event()
         self._server: grpc.aio.Server | None = None

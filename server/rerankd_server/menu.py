@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any
 
 from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.memory import Findings
 from rerankd_server.caching.room import Room
-from rerankd_server.caching.store import Store
 from rerankd_server.condition import Condition
 from rerankd_server.config import LEXICAL, OWN_PROVIDER, ProviderSettings, Settings, recipe
 from rerankd_server.errors import ConfigError
@@ -38,7 +38,7 @@ _MILLION = 1_000_000
 class Menu:
     """All that `settings` offer, the default first. Raises ConfigError where it cannot be had."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Findings) -> None:
         self.condition = Condition("provider")
         """Whether all models are asked, or some given up on for now."""
         self.caches: list[Cached[Any]] = []

@@ -230,12 +230,10 @@ class _Board:
         self._usage += progress.usage
 
     def ranking(self, *, is_final: bool) -> Ranking:
-        """Order what is known. Equal scores keep the request's order: `sorted` is stable."""
+        """Order what is known. Equal scores keep the request's order: sorting is stable."""
         scores = self._scores
-        scored = sorted(
-            (i for i, score in enumerate(scores) if score is not None),
-            key=lambda i: -(scores[i] or 0.0),
-        )
+        scored = [i for i, score in enumerate(scores) if score is not None]
+        scored.sort(key=scores.__getitem__, reverse=True)  # type: ignore[arg-type]  # none is None
         order = scored + [i for i, score in enumerate(scores) if score is None]
         if self._request.top_n > 0:
             order = order[: self._request.top_n]

@@ -89,27 +89,40 @@ async def _run(
 async def _take(
     event: Mapping[str, Any], case: Mapping[str, Any], seen: Seen, servers: Servers
 ) -> None:
-    """Note an event, and let the servers go on as far as the case has come."""
+    """Note an event, and let the servers go on as far as the case has come.
+
+    Nothing here may depend on the next case, which the runner may be at already.
+    """
+    request = case.get("request", {})
+    texts = [document["text"] for document in request.get("documents", ())]
+    held = [text for text in texts if text.startswith("held")]
     if "ranking" in event:
         seen.rankings.append(event["ranking"])
         if case.get("server") == "dying":
             servers.cut()
         elif "leaveAfter" not in case:
-            servers.judge.hold.let_one_go()
+            for text in held[: len(seen.rankings)]:
+                servers.judge.let_go(text)
     if "models" in event:
         seen.models = event["models"]
     if "end" in event:
         seen.end = event["end"]
-        await asyncio.wait_for(servers.calls.over(), _PATIENCE)
-        seen.attempts, servers.calls.begun = servers.calls.begun, 0
-        seen.asked = {text: servers.judge.asked[text] for text in case["expect"].get("asked", ())}
-        servers.judge.asked.clear()
-        servers.judge.hold.let_all_go()
+        query = request.get("query", "")
+        await asyncio.wait_for(servers.calls.over(query), _PATIENCE)
+        for text in held:
+            servers.judge.let_go(text)
+        seen.attempts = servers.calls.begun[query]
+        asked = servers.judge.asked
+        seen.asked = {text: asked[query, text] for text in case["expect"].get("asked", ())}
 
 
 def ranking_of(said: Mapping[str, Any]) -> pb.RerankResponse:
-    """Read a ranking; every value that the proto does not know becomes -1."""
+    """Read a ranking. A value that the proto does not know becomes -1, and no usage an empty one.
+
+    Clients that have types of their own cannot tell these apart.
+    """
     ranking = json_format.ParseDict(dict(said), pb.RerankResponse())
+    ranking.usage.SetInParent()
     for result in ranking.results:
         if result.source not in pb.ScoreSource.values():
             result.source = -1  # type: ignore[assignment]

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,7 +15,7 @@ from aiohttp import web
 
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
-from rerankd_server.reranker import Ranking, Reranker
+from rerankd_server.reranker import Ranking, Reranker, RerankRequest
 from support.network import listening, proxy
 from support.provider import Call, FakeProvider, completion, failure, fake_provider
 from support.server import running
@@ -25,61 +25,29 @@ Judgements = Mapping[str, Mapping[str, float] | str]
 """By document: how likely the model found each label, or what it said instead of one."""
 
 
-class Hold:
-    """Holds callers back until somebody lets them go."""
-
-    def __init__(self) -> None:
-        self._held: list[asyncio.Future[None]] = []
-        self._credit = 0
-
-    async def wait(self) -> None:
-        if self._credit:
-            self._credit -= 1
-            return
-        place = asyncio.get_running_loop().create_future()
-        self._held.append(place)
-        await place
-
-    def let_one_go(self) -> None:
-        """Let one go: who has waited longest, or else the next to come."""
-        if not self._release():
-            self._credit += 1
-
-    def let_all_go(self) -> None:
-        """Let all go who wait now."""
-        self._credit = 0
-        while self._release():
-            pass
-
-    def _release(self) -> bool:
-        while self._held:
-            place = self._held.pop(0)
-            if not place.done():  # whoever gave up waiting is
-                place.set_result(None)
-                return True
-        return False
-
-
 class Judge:
     """Answers for a model: with the recorded judgement of the document, or the number before it.
 
-    A document that begins with "held" waits for `hold`. The models of `_FAILURES` fail as it says;
-    those that end in `-once` do so when they are first asked about a document, and never about one
-    that begins with "fine".
+    A document that begins with "held" waits until it is let go. The models of `_FAILURES` fail as
+    it says; those that end in `-once` do so when they are first asked about a document, and never
+    about one that begins with "fine".
     """
 
     def __init__(self, judgements: Judgements) -> None:
         self._judgements = judgements
-        self.hold = Hold()
-        self.asked: Counter[str] = Counter()
-        """How often it was about each document."""
+        self._let_go: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._met: set[tuple[str, str, str]] = set()
+        self.asked: Counter[tuple[str, str]] = Counter()
+        """How often it was about each (query, document)."""
+
+    def let_go(self, document: str) -> None:
+        self._let_go[document].set()
 
     async def __call__(self, call: Call) -> web.StreamResponse:
         model, document = call.body["model"], call.document
-        self.asked[document] += 1
+        self.asked[call.query, document] += 1
         if document.startswith("held"):
-            await self.hold.wait()
+            await self._let_go[document].wait()
         works = document.startswith("fine") or (model, call.query, document) in self._met
         self._met.add((model, call.query, document))
         if model in _FAILURES and not (model.endswith("-once") and works):
@@ -115,24 +83,24 @@ class Servers:
     calls: "Calls"
 
 
-@dataclass
 class Calls:
-    """Counts the calls that the real servers rank for."""
+    """Counts the calls that the real servers rank for, by query."""
 
-    running: int = 0
-    begun: int = 0
-    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    def __init__(self) -> None:
+        self.begun: Counter[str] = Counter()
+        self._running: Counter[str] = Counter()
+        self._changed = asyncio.Condition()
 
-    async def over(self) -> None:
+    async def over(self, query: str) -> None:
         """Wait until there are none."""
-        async with self.changed:
-            await self.changed.wait_for(lambda: not self.running)
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._running[query])
 
-    async def count(self, step: int) -> None:
-        async with self.changed:
-            self.running += step
-            self.begun += step > 0
-            self.changed.notify_all()
+    async def count(self, query: str, step: int) -> None:
+        async with self._changed:
+            self._running[query] += step
+            self.begun[query] += step > 0
+            self._changed.notify_all()
 
 
 @asynccontextmanager
@@ -182,14 +150,16 @@ async def _rerankd(folder: Path, provider: FakeProvider, **settings: Any) -> Asy
 def _counted(calls: Calls) -> Any:
     rerank = Reranker.rerank
 
-    async def counting(self: Reranker, *arguments: Any) -> AsyncGenerator[Ranking]:
-        await calls.count(1)
+    async def counting(
+        self: Reranker, request: RerankRequest, *arguments: Any
+    ) -> AsyncGenerator[Ranking]:
+        await calls.count(request.query, 1)
         try:
-            async with aclosing(rerank(self, *arguments)) as rankings:
+            async with aclosing(rerank(self, request, *arguments)) as rankings:
                 async for ranking in rankings:
                     yield ranking
         finally:
-            await calls.count(-1)
+            await calls.count(request.query, -1)
 
     with patch.object(Reranker, "rerank", counting):
         yield

@@ -253,9 +253,10 @@ def test_a_status_without_details_or_class_of_its_own() -> None:
 
 
 async def test_a_token_is_not_sent_in_plain_text() -> None:
-    for make in (Client, AsyncClient):
-        with pytest.raises(ValueError, match=r"'far\.example:443': .* plain text; set `tls`"):
-            make("far.example:443", token="t")
+    for address in ("far.example:443", "127.0.0.1.example:443", "localhost.example:443"):
+        for make in (Client, AsyncClient):
+            with pytest.raises(ValueError, match=f"'{address}': .* plain text; set `tls`"):
+                make(address, token="t")
 
 
 async def test_a_way_to_connect_that_does_not_exist() -> None:

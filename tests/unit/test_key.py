@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankd.v1 import rerank_pb2 as pb
-from rerankd_server.caching.key import pair_key, query_key
+from rerankd_server.caching.key import pair_keys, query_key
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.config import Settings
 from rerankd_server.menu import Menu
@@ -25,7 +25,7 @@ def test_a_stored_score_is_found_by_every_later_version() -> None:
     of_query = query_key(IDENTITY, "instruction", "query")
     assert of_query.hex() == "bc16f2b49b671282342cb4c2de61f41c"
     assert (
-        pair_key(of_query, "document").hex()
+        pair_keys(of_query, ["document"])[0].hex()
         == "bc16f2b49b671282342cb4c2de61f41c30eaa0840f0f903887440858a37f0fa1"
     )
 
@@ -36,7 +36,7 @@ def test_different_inputs_never_run_together(
 ) -> None:
     def key(fields: tuple[str, str, str, str]) -> bytes:
         instruction, query, document, partition = fields
-        return pair_key(query_key(IDENTITY, instruction, query, partition), document)
+        return pair_keys(query_key(IDENTITY, instruction, query, partition), [document])[0]
 
     assert (key(one) == key(other)) == (one == other)
 
@@ -56,12 +56,12 @@ def test_moving_a_character_between_fields_changes_the_key() -> None:
 def test_text_is_hashed_as_it_is() -> None:
     of_query = query_key(IDENTITY, "", "q")
     variants = ["é", "e\u0301", "E\u0301", " é", "é ", "é\n", "é\u200b"]
-    assert len({pair_key(of_query, text) for text in variants}) == len(variants)
+    assert len(set(pair_keys(of_query, variants))) == len(variants)
 
 
 def test_one_query_lies_together() -> None:
     of_query = query_key(IDENTITY, "", "q")
-    keys = [pair_key(of_query, str(n)) for n in range(3)]
+    keys = pair_keys(of_query, map(str, range(3)))
     assert {key[:16] for key in keys} == {of_query}
     assert {len(key) for key in keys} == {32}
 
@@ -102,6 +102,7 @@ def test_every_setting_is_classified() -> None:
         "tokens_per_minute",
         "max_queue",
         "cache_size",
+        "memory_size",
         "cache_ttl",
         "max_query_chars",
         "max_documents",

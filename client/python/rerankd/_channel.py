@@ -28,7 +28,7 @@ _UNLIMITED = (
 )
 _MOST_REPEATED = 256 << 20
 """Bytes of requests that are kept to be sent again: gRPC's 256 KiB are soon too few."""
-_LOCAL = re.compile(r"127\.|\[::1\]|localhost(:|$)|unix:")
+_LOCAL = re.compile(r"(127\.\d+\.\d+\.\d+|\[::1\]|localhost)(:\d+)?$|unix:")
 _SCHEME = re.compile(r"(https?|grpcs?|tcp|wss?)://", re.IGNORECASE)
 
 

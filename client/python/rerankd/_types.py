@@ -138,6 +138,7 @@ class Model:
 
 
 _CACHE_MODES = {
+    None: pb.CACHE_MODE_UNSPECIFIED,
     CacheMode.READ_WRITE: pb.CACHE_MODE_READ_WRITE,
     CacheMode.ONLY_IF_CACHED: pb.CACHE_MODE_ONLY_IF_CACHED,
     CacheMode.REFRESH: pb.CACHE_MODE_REFRESH,
@@ -194,7 +195,7 @@ def to_request(
         return_documents=options.get("return_documents", False),
         partial_results=partial_results,
         require_complete=options.get("require_complete", False),
-        cache_mode=_CACHE_MODES[options.get("cache_mode", CacheMode.READ_WRITE)],
+        cache_mode=_CACHE_MODES[options.get("cache_mode")],
     )
 
 

@@ -129,23 +129,21 @@ def _tell(ranking: Ranking, seconds: float) -> None:
 
 def _to_message(ranking: Ranking, request: pb.RerankRequest) -> pb.RerankResponse:
     documents = request.documents
-    with_documents = request.return_documents
-    return pb.RerankResponse(
-        results=[
-            pb.RankedDocument(
-                index=position,
-                id=documents[position].id,
-                relevance_score=score,
-                source=_SOURCES[source],
-                unscored_reason=_REASONS[reason],
-                document=documents[position] if with_documents else None,
-            )
-            for position, score, source, reason in ranking.results
-        ],
-        is_final=ranking.is_final,
-        model=ranking.model,
-        usage=_usage(ranking.usage),
+    response = pb.RerankResponse(
+        is_final=ranking.is_final, model=ranking.model, usage=_usage(ranking.usage)
     )
+    add = response.results.add
+    for position, score, source, reason in ranking.results:  # field by field: it takes a third
+        result = add()
+        result.index = position
+        result.id = documents[position].id
+        if score is not None:
+            result.relevance_score = score
+        result.source = _SOURCES[source]
+        result.unscored_reason = _REASONS[reason]
+        if request.return_documents:
+            result.document.CopyFrom(documents[position])
+    return response
 
 
 def _usage(usage: Usage) -> pb.Usage:

@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rerankd.v1 import rerank_pb2 as pb
@@ -43,7 +43,8 @@ def to_domain(
     Raises InvalidRequestError with every rule of the proto that it breaks, or what `find_model`
     raises where nothing but its model is wrong.
     """
-    violations = list(_violations(request, limits))
+    candidates = _candidates(request, limits)
+    violations = list(_violations(request, candidates, limits))
     try:
         find_model(request.model)
     except UnknownModelError as error:
@@ -54,13 +55,7 @@ def to_domain(
         raise InvalidRequestError(violations)
     return RerankRequest(
         query=request.query,
-        candidates=[
-            Candidate(
-                document.text,
-                document.prior_score if document.HasField("prior_score") else None,
-            )
-            for document in request.documents
-        ],
+        candidates=candidates,
         model=request.model,
         top_n=request.top_n,
         instruction=request.instruction,
@@ -70,7 +65,19 @@ def to_domain(
     )
 
 
-def _violations(request: pb.RerankRequest, limits: Limits) -> Iterator[Violation]:
+def _candidates(request: pb.RerankRequest, limits: Limits) -> Sequence[Candidate]:
+    """Read the documents, once; of too many, none."""
+    if len(request.documents) > limits.documents:
+        return ()
+    return [
+        Candidate(document.text, document.prior_score if document.HasField("prior_score") else None)
+        for document in request.documents
+    ]
+
+
+def _violations(
+    request: pb.RerankRequest, candidates: Sequence[Candidate], limits: Limits
+) -> Iterator[Violation]:
     """Find every broken rule, in the order of the proto's fields."""
     size = request.ByteSize()
     if size > limits.message_bytes:
@@ -86,7 +93,7 @@ def _violations(request: pb.RerankRequest, limits: Limits) -> Iterator[Violation
             yield Violation(
                 field, f"has {len(text):,} characters, and the limit is {limits.query_chars:,}"
             )
-    yield from _document_violations(request, limits)
+    yield from _document_violations(len(request.documents), candidates, limits)
     # Nothing echoes more than the request itself, twice; only where that is too much is it counted.
     room = 2 * size + _RESULT_ROOM * len(request.documents) + _RANKING_ROOM
     if (
@@ -103,9 +110,10 @@ def _violations(request: pb.RerankRequest, limits: Limits) -> Iterator[Violation
         yield Violation("cache_mode", f"{request.cache_mode} is not a mode that this server knows")
 
 
-def _document_violations(request: pb.RerankRequest, limits: Limits) -> Iterator[Violation]:
+def _document_violations(
+    count: int, candidates: Sequence[Candidate], limits: Limits
+) -> Iterator[Violation]:
     """Find what is wrong with the documents; too many of them are not looked at one by one."""
-    count = len(request.documents)
     if not count:
         yield Violation("documents", "is empty; give at least one document")
     if count > limits.documents:
@@ -114,11 +122,10 @@ def _document_violations(request: pb.RerankRequest, limits: Limits) -> Iterator[
             f"has {count:,} documents, and the limit is {limits.documents:,}; "
             "send several requests: scores of different requests compare",
         )
-        return
-    for index, document in enumerate(request.documents):
-        if _is_blank(document.text):
+    for index, (text, prior, *_) in enumerate(candidates):
+        if _is_blank(text):
             yield Violation(f"documents[{index}].text", "is empty; leave the document out")
-        if not math.isfinite(document.prior_score):
+        if prior is not None and not math.isfinite(prior):
             yield Violation(
                 f"documents[{index}].prior_score",
                 "is not a finite number; leave it out where there is none",

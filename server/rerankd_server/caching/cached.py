@@ -5,9 +5,9 @@ from contextlib import aclosing
 from typing import Generic, cast
 
 from rerankd_server.caching.flights import Flights
-from rerankd_server.caching.key import pair_key, query_key
+from rerankd_server.caching.key import pair_keys, query_key
+from rerankd_server.caching.memory import Findings
 from rerankd_server.caching.room import Room
-from rerankd_server.caching.store import Store
 from rerankd_server.scoring.scorer import (
     Ask,
     CacheMode,
@@ -26,7 +26,7 @@ from rerankd_server.scoring.scorer import (
 class Cached(Generic[T]):
     """Answers from `store`, and asks `scorer` for the rest; `room` is where pairs wait for it."""
 
-    def __init__(self, scorer: Leaf[T], store: Store, room: Room | None = None) -> None:
+    def __init__(self, scorer: Leaf[T], store: Findings, room: Room | None = None) -> None:
         self._scorer = scorer
         self._store = store
         self._flights = Flights(scorer, store, room or Room())
@@ -39,8 +39,9 @@ class Cached(Generic[T]):
         """
         of_query = query_key(self._scorer.identity, ask.instruction, ask.query)
         places: dict[bytes, list[int]] = {}
-        for position, candidate in enumerate(candidates):
-            places.setdefault(pair_key(of_query, candidate.text), []).append(position)
+        keys = pair_keys(of_query, [candidate.text for candidate in candidates])
+        for position, key in enumerate(keys):
+            places.setdefault(key, []).append(position)
 
         found = await self._store.read(list(places)) if ask.cache_mode.reads else {}
         if found:

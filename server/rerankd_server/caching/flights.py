@@ -11,14 +11,13 @@ for a flight, finds none, and buys what is stored by now.
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from functools import partial
 
 import structlog
 
+from rerankd_server.caching.memory import Findings
 from rerankd_server.caching.purchase import Flight, Landing, Purchase, Waiter
 from rerankd_server.caching.room import Room
-from rerankd_server.caching.store import Store
 from rerankd_server.errors import OverloadedError, ShuttingDownError
 from rerankd_server.scoring.scorer import (
     Ask,
@@ -41,7 +40,7 @@ class Flights:
     At most as many as `room` has places wait to be sent.
     """
 
-    def __init__(self, scorer: Scorer[Finding], store: Store, room: Room) -> None:
+    def __init__(self, scorer: Scorer[Finding], store: Findings, room: Room) -> None:
         self._scorer = scorer
         self._store = store
         self._room = room
@@ -126,8 +125,8 @@ class Flights:
                 missing = {key: each for key, each in missing.items() if key not in stored}
             keys = list(missing)
             asked = [
-                replace(
-                    each, wanted=partial(purchase.wants, key), claim=partial(purchase.claim, key)
+                each._replace(
+                    wanted=partial(purchase.wants, key), claim=partial(purchase.claim, key)
                 )
                 for key, each in missing.items()
             ]

@@ -6,6 +6,7 @@ next to nothing in practice, and changes code and tables. What a score does not 
 the key: ids, `top_n`, the order and number of the other documents.
 """
 
+from collections.abc import Iterable
 from hashlib import sha256
 
 from rerankd_server.scoring.scorer import Identity
@@ -25,9 +26,18 @@ def query_key(identity: Identity, instruction: str, query: str, partition: str =
     return _digest(*(field.encode() for field in fields))
 
 
-def pair_key(of_query: bytes, document: str) -> bytes:
-    """Give the 32 bytes of one pair: its query's key and the hash of the document's whole text."""
-    return of_query + _digest(of_query, document.encode())
+def pair_keys(of_query: bytes, documents: Iterable[str]) -> list[bytes]:
+    """Give the 32 bytes of each pair: its query's key and the hash of the document's whole text.
+
+    Written out, for it is most of what a cached ranking costs: see `_digest`.
+    """
+    head = len(of_query).to_bytes(8, "big") + of_query
+    keys = []
+    for document in documents:
+        text = document.encode()
+        digest = sha256(b"%b%b%b" % (head, len(text).to_bytes(8, "big"), text)).digest()
+        keys.append(of_query + digest[:_HALF])
+    return keys
 
 
 def _digest(*fields: bytes) -> bytes:

@@ -154,6 +154,10 @@ class Store:
         """Give the number of stored scores; 0 where the store cannot say."""
         return await self._guarded("read", len, 0)
 
+    def oldest(self) -> float:
+        """Give the Unix time before which scores are misses."""
+        return 0.0 if self._ttl is None else self._clock() - self._ttl
+
     async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Finding]:
         """Give the scores that are stored under `keys`, without those that are not."""
         return await self._guarded("read", partial(self._read, keys), {})
@@ -174,7 +178,7 @@ class Store:
                 return
 
     def _read(self, keys: Sequence[bytes], cache: Any) -> Mapping[bytes, Finding]:
-        oldest = 0 if self._ttl is None else self._clock() - self._ttl
+        oldest = self.oldest()
         found: dict[bytes, Finding] = {}
         for key in keys:
             if (data := cache.get(key)) is None or (score := unseal(key, data)) is None:

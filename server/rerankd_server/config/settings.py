@@ -55,6 +55,10 @@ class Settings(ProviderSettings):
         ge=SMALLEST_LIMIT,
         description="most bytes on disk, such as 512MiB; the oldest scores go first",
     )
+    memory_size: ByteSize = Field(
+        ByteSize(64 << 20),
+        description="bytes of memory for scores that were used last, such as 1GiB (0: none)",
+    )
     cache_ttl: float | None = Field(
         None, gt=0, description="seconds that a score stays valid (default: for ever)"
     )

@@ -7,7 +7,7 @@ Scorers compose: a cache is a scorer around a scorer, and so is anything that co
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, Protocol
+from typing import Generic, NamedTuple, Protocol
 
 from typing_extensions import TypeVar
 
@@ -72,8 +72,7 @@ def _always() -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One document to be scored."""
 
     text: str

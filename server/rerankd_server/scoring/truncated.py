@@ -4,7 +4,6 @@ The cache stands inside, so its key is of the text exactly as the model gets it.
 """
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 
 from rerankd_server.scoring.scorer import Ask, Candidate, Progress, Scorer
 
@@ -24,7 +23,7 @@ class Truncated:
             [
                 candidate
                 if len(candidate.text) <= limit
-                else replace(candidate, text=candidate.text[:limit])
+                else candidate._replace(text=candidate.text[:limit])
                 for candidate in candidates
             ],
         )

@@ -1,0 +1,155 @@
+"""What is kept in memory, in front of a real store."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from rerankd_server.caching.memory import Memory
+from rerankd_server.caching.store import SMALLEST_LIMIT, Store
+from rerankd_server.scoring.scorer import Finding, Score, Vector
+
+ROOM = 64 << 10
+
+
+def keys(count: int, start: int = 0) -> list[bytes]:
+    return [n.to_bytes(32, "big") for n in range(start, start + count)]
+
+
+def score(value: float, at: int = 1000) -> Score:
+    return Score(value, (0.0, 1.0), "m", 10, 1, at)
+
+
+class Now:
+    """A clock that somebody sets."""
+
+    time = 1000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Now:
+    return Now()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, clock: Now) -> AsyncGenerator[Store]:
+    store = Store(tmp_path, SMALLEST_LIMIT, 60.0, clock)
+    await store.open()
+    yield store
+    await store.close()
+
+
+def forget(store: Store) -> None:
+    """Have the store find nothing from now on, so that what is found is from memory."""
+
+    async def nothing(asked: Sequence[bytes]) -> Mapping[bytes, Finding]:
+        return {}
+
+    vars(store)["read"] = nothing
+
+
+async def values(memory: Memory, *asked: bytes) -> list[float | None]:
+    found = await memory.read(asked)
+    return [each.value if isinstance(each := found.get(key), Score) else None for key in asked]
+
+
+async def test_what_was_written_is_read_without_the_store(store: Store) -> None:
+    memory = Memory(store, ROOM)
+    one, two = keys(2)
+    await memory.write({one: score(0.1)})
+    assert await values(Memory(store, ROOM), one, two) == [0.1, None]
+    forget(store)
+    assert await values(memory, one, two) == [0.1, None]
+
+
+async def test_what_was_read_is_kept(store: Store) -> None:
+    (one,) = keys(1)
+    await store.write({one: score(0.1)})
+    memory = Memory(store, ROOM)
+    await memory.read([one])
+    forget(store)
+    assert await values(memory, one) == [0.1]
+
+
+async def test_nothing_is_kept_in_no_room(store: Store) -> None:
+    memory = Memory(store, 0)
+    (one,) = keys(1)
+    await memory.write({one: score(0.1)})
+    assert await values(memory, one) == [0.1]
+    forget(store)
+    assert await values(memory, one) == [None]
+
+
+async def test_a_score_that_is_too_old_is_a_miss(store: Store, clock: Now) -> None:
+    memory = Memory(store, ROOM)
+    (one,) = keys(1)
+    await memory.write({one: score(0.1)})
+    clock.time = 1061.0
+    assert await values(memory, one) == [None]
+    await memory.write({one: score(0.2, 1061)})
+    assert await values(memory, one) == [0.2]
+
+
+async def test_what_is_used_stays_and_what_is_not_goes(store: Store) -> None:
+    memory = Memory(store, ROOM)
+    used, unused, *others = keys(1000)
+    await memory.write({used: score(0.1), unused: score(0.2)})
+    for other in others:
+        await memory.write({other: score(0.3)})
+        await memory.read([used])
+    forget(store)
+    assert await values(memory, used, unused, others[-1]) == [0.1, None, 0.3]
+
+
+async def test_memory_is_bounded(store: Store) -> None:
+    memory = Memory(store, ROOM)
+    for start in range(0, 2000, 100):
+        await memory.write(dict.fromkeys(keys(100, start), score(0.5)))
+    forget(store)
+    kept = await memory.read(keys(2000))
+    assert 80 <= len(kept) <= ROOM // 300
+
+
+async def test_vectors_take_their_length(store: Store) -> None:
+    memory = Memory(store, ROOM)
+    large = Vector(bytes(12 << 10), scored_at=1000)
+    everything = dict.fromkeys(keys(20), large)
+    await memory.write(everything)
+    await memory.write({keys(1, 99)[0]: Vector(bytes(ROOM), scored_at=1000)})
+    forget(store)
+    assert 1 <= len(await memory.read(list(everything))) <= 5
+    assert not await memory.read(keys(1, 99))
+
+
+async def test_a_newer_score_wins_over_one_that_was_read_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = Memory(store, ROOM)
+    (one,) = keys(1)
+    await store.write({one: score(0.1)})
+    read = store.read
+
+    async def slow_read(asked: Sequence[bytes]) -> Mapping[bytes, Finding]:
+        found = await read(asked)
+        await memory.write({one: score(0.2)})  # a refresh, between the read and its end
+        return found
+
+    monkeypatch.setattr(store, "read", slow_read)
+    await memory.read([one])
+    assert await values(memory, one) == [0.2]
+
+
+async def test_another_ones_newer_score_replaces_one_that_grew_old(
+    store: Store, clock: Now
+) -> None:
+    memory = Memory(store, ROOM)
+    (one,) = keys(1)
+    await memory.write({one: score(0.1)})
+    clock.time = 1061.0
+    await store.write({one: score(0.2, 1061)})
+    assert await values(memory, one) == [0.2]
+    forget(store)
+    assert await values(memory, one) == [0.2]
