@@ -45,7 +45,7 @@ func NewClient(address string, options ...Option) (*Client, error) {
 	if err := settings.check(address); err != nil {
 		return nil, err
 	}
-	conn, err := grpc.NewClient(address, settings.dialOptions(address)...)
+	conn, err := grpc.NewClient(address, settings.dialOptions()...)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func (s *settings) check(address string) error {
 	return nil
 }
 
-func (s *settings) dialOptions(address string) []grpc.DialOption {
+func (s *settings) dialOptions() []grpc.DialOption {
 	// The server bounds messages and says so in words; a second bound here would only hide them.
 	options := []grpc.DialOption{grpc.WithDefaultCallOptions(
 		grpc.MaxCallRecvMsgSize(math.MaxInt), grpc.MaxCallSendMsgSize(math.MaxInt))}
@@ -91,9 +91,6 @@ func (s *settings) dialOptions(address string) []grpc.DialOption {
 	}
 	if s.token != "" {
 		options = append(options, grpc.WithPerRPCCredentials(bearer{s.token, s.tls != nil}))
-	}
-	if isLocal(address) {
-		options = append(options, grpc.WithNoProxy())
 	}
 	if s.serviceConfig != "" {
 		// What is to be sent again has to be kept, and gRPC's 256 KiB are soon too few.

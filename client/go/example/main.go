@@ -7,43 +7,52 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"strings"
 
 	rerankd "github.com/rerankd/rerankd/client/go"
 	"github.com/rerankd/rerankd/client/go/rerankdv1"
 )
 
 func main() {
-	client, err := rerankd.NewClient(strings.Join(os.Args[1:], ""))
-	if err != nil {
-		log.Fatal(err)
+	address := rerankd.DefaultAddress
+	if len(os.Args) > 1 {
+		address = os.Args[1]
 	}
+	client, err := rerankd.NewClient(address)
+	check(err)
 	defer client.Close()
+	ctx := context.Background()
 
 	request := &rerankdv1.RerankRequest{Query: "why is the sky blue"}
 	for _, text := range []string{"bread and salt", "why skies are blue", "the blue whale"} {
 		request.Documents = append(request.Documents, &rerankdv1.Document{Text: text})
 	}
-	ranking, err := client.Rerank(context.Background(), request)
-	if err != nil {
-		log.Fatal(err)
-	}
+	ranking, err := client.Rerank(ctx, request)
+	check(err)
 	for _, result := range ranking.Results {
-		fmt.Printf("%d %.3f %v\n", result.Index, result.GetRelevanceScore(), result.Source)
+		if result.RelevanceScore == nil {
+			fmt.Println(result.Index, "has no score:", result.UnscoredReason)
+			continue
+		}
+		fmt.Println(result.Index, *result.RelevanceScore, result.Source)
 	}
-	fmt.Println(ranking.Usage)
+	fmt.Println("used:", ranking.Usage)
 
 	// Better and better rankings while a slow model is still at work; a break would end the call.
-	for ranking, err := range client.RerankPartial(context.Background(), request) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(ranking.IsFinal, len(ranking.Results))
+	for ranking, err := range client.RerankPartial(ctx, request) {
+		check(err)
+		fmt.Println("final:", ranking.IsFinal, "best:", ranking.Results[0].Index)
 	}
 
-	// An error says which rule was broken.
-	_, err = client.Rerank(context.Background(), &rerankdv1.RerankRequest{Model: "no-such-model"})
+	// What went wrong, for a program.
+	request.Model = "no-such-model"
+	_, err = client.Rerank(ctx, request)
 	if failed, ok := errors.AsType[*rerankd.Error](err); ok {
 		fmt.Println(failed.Code, failed.Reason, failed.Violations)
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
 	}
 }
