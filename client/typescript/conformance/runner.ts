@@ -102,7 +102,7 @@ function toEnd(code: string | undefined, message = ""): object {
 /** From proto3 JSON, where enums are names, and numbers may be texts. */
 function toRequest({ request, generate }: Case): Rerank {
   const mode: unknown = request?.cacheMode ?? 0;
-  const documents = generate ? generated(generate) : (request?.documents ?? []);
+  const documents = [...(request?.documents ?? []), ...(generate ? generated(generate) : [])];
   return {
     query: "",
     ...request,

@@ -5,7 +5,7 @@ import {
   type ListModelsResponse,
   type Model,
   type RerankResponse,
-  RerankServiceClient,
+  type RerankServiceClient,
 } from "./generated/rerankd/v1/rerank.js";
 import {
   ADDRESS,
@@ -17,6 +17,7 @@ import {
 } from "./options.js";
 import { type Rerank, toMessage } from "./request.js";
 import { toError } from "./status.js";
+import { Stub } from "./stub.js";
 
 /** What holds for one call. */
 export interface CallOptions {
@@ -50,7 +51,7 @@ export class Client {
     this.#address = address;
     this.#timeoutMs = options.timeoutMs ?? 60_000;
     this.#metadata = toMetadata(address, options.token, credentials._isSecure());
-    this.#stub = new RerankServiceClient(address, credentials, toChannelOptions(address, options));
+    this.#stub = new Stub(address, credentials, toChannelOptions(address, options));
   }
 
   /**
