@@ -7,6 +7,14 @@ import pytest
 from support.provider import FakeProvider, fake_provider, label_in
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--clients",
+        default="python,python-asyncio",
+        help="languages whose clients perform the golden cases; see tests/clients/README.md",
+    )
+
+
 @pytest.fixture
 async def provider() -> AsyncGenerator[FakeProvider]:
     """A provider whose labels are the numbers that documents begin with."""

@@ -30,6 +30,9 @@ from rerankd_server.reranker import Reranker
 _LAST_WORDS = 1.0
 """Seconds that calls get to end in order when their grace is over."""
 
+_LEAST_PING_MS = 5_000
+"""Half of the least that grpc-go's clients send at."""
+
 SERVICE = pb.DESCRIPTOR.services_by_name["RerankService"].full_name
 
 _log = structlog.get_logger()
@@ -149,6 +152,9 @@ def _build_server(service: RerankService, health: Health, limits: Limits) -> grp
             ("grpc.max_receive_message_length", 2 * limits.message_bytes),
             ("grpc.max_send_message_length", 2 * limits.message_bytes),
             ("grpc.so_reuseport", 0),  # or two servers share one port, each with half the calls
+            # Clients may ask for a sign of life this often; gRPC's 5 minutes cut off all who do.
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_MS),
+            ("grpc.keepalive_permit_without_calls", 1),
         ]
     )
     add_RerankServiceServicer_to_server(service, server)

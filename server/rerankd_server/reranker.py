@@ -148,7 +148,8 @@ class Reranker:
     ) -> AsyncGenerator[Ranking]:
         """Yield a ranking whenever there is news and the interval since the last one is over.
 
-        Ends at `stop`. No time-out may span a `yield`: it would strike whoever asks for rankings.
+        None before the first score: a call that fails may then be made again by gRPC itself. Ends
+        at `stop`. No time-out may span a `yield`: it would strike whoever asks for rankings.
         """
         following = asyncio.create_task(board.follow(progress))
         try:
@@ -161,6 +162,8 @@ class Reranker:
                 if not board.news.is_set() or _is_over(stop):
                     return
                 board.news.clear()
+                if not board.has_scores:
+                    continue
                 yield board.ranking(is_final=False)
                 async with _until(stop):
                     await asyncio.wait({following}, timeout=self._partial_interval)
@@ -196,6 +199,7 @@ class _Board:
         self._open = set(range(count))
         """Those whose outcome is not known, though some have a score that stands in for it."""
         self._unscored: dict[int, Unscored] = {}
+        self.has_scores = False
         self._error: ProviderError | None = None
         """The first of those that left documents without a score."""
         self._usage = Usage()
@@ -218,6 +222,7 @@ class _Board:
         for index, score in (*progress.interim.items(), *progress.found.items()):
             self._scores[index] = score.value
             self._sources[index] = progress.source
+            self.has_scores = True
         self._unscored.update(progress.unscored)
         self._open.difference_update(progress.found, progress.unscored)
         for unscored in progress.unscored.values():

@@ -237,7 +237,7 @@ async def test_a_channel_of_the_callers_own_stays_open(client: Either) -> None:
 
 
 def test_a_status_without_details_or_class_of_its_own() -> None:
-    error = to_error(grpc.StatusCode.DATA_LOSS, None, None)
+    error = to_error(grpc.StatusCode.DATA_LOSS, None, None, "there")
     assert (type(error), str(error), error.code) == (
         RerankError,
         "DATA_LOSS",
@@ -247,4 +247,4 @@ def test_a_status_without_details_or_class_of_its_own() -> None:
         ("other", "x"),
         ("grpc-status-details-bin", b"\xff\xff"),
     ]
-    assert to_error(grpc.StatusCode.NOT_FOUND, "gone", broken).reason == ""
+    assert to_error(grpc.StatusCode.NOT_FOUND, "gone", broken, "there").reason == ""

@@ -7,6 +7,7 @@ with Client() as client:
         print(result.index, result.score)
 """
 
+from rerankd._channel import RETRYING, Connection
 from rerankd._client import AsyncClient, Client
 from rerankd._errors import (
     DeadlineExceededError,
@@ -31,9 +32,11 @@ from rerankd._types import (
 )
 
 __all__ = [
+    "RETRYING",
     "AsyncClient",
     "CacheMode",
     "Client",
+    "Connection",
     "DeadlineExceededError",
     "Document",
     "FailedPreconditionError",

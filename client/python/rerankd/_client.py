@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Self, Unpack, cast
 import grpc.aio
 
 import grpc
+from rerankd._channel import (
+    ADDRESS,
+    Connection,
+    metadata_of,
+    open_aio_channel,
+    open_channel,
+)
 from rerankd._errors import to_error
 from rerankd._types import (
     Document,
@@ -24,27 +31,16 @@ from rerankd.v1.rerank_pb2_grpc import RerankServiceStub
 if TYPE_CHECKING:
     from rerankd.v1.rerank_pb2_grpc import RerankServiceAsyncStub
 
-ADDRESS = "127.0.0.1:50051"
-"""Where `rerankd serve` listens unless told otherwise."""
-
-# The server bounds messages and says so in words; a second bound here would only hide them.
-_CHANNEL = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-)
-_LOCAL = ("127.", "[::1]", "localhost:", "unix:")
-
-
-def _options(address: str) -> Sequence[tuple[str, int]]:
-    """Give a channel's options; the way to this machine leads through no proxy."""
-    return (*_CHANNEL, ("grpc.enable_http_proxy", 0)) if address.startswith(_LOCAL) else _CHANNEL
+_ELSEWHERE = "the end of its channel"
 
 
 class Client:
     """A client that blocks. Threads may share it; close it, or use it as a context manager.
 
-    `timeout` is each call's deadline in seconds; None waits for ever. `channel` replaces the
-    plain-text channel to `address`, for TLS or interceptors of your own; it stays yours to close.
+    `timeout` is each call's deadline in seconds; None waits for ever. `connection` is TLS, token,
+    retries and keepalive: see `Connection`. `channel` is one of your own in place of all that, to
+    wherever it leads; it stays yours to close. Raises ValueError for an address that gRPC does not
+    have, and for a token that would be sent in plain text.
     """
 
     def __init__(
@@ -53,10 +49,13 @@ class Client:
         *,
         timeout: float | None = 60.0,
         channel: grpc.Channel | None = None,
+        **connection: Unpack[Connection],
     ) -> None:
         self._timeout = timeout
+        self._where = address if channel is None else _ELSEWHERE
+        self._metadata = metadata_of(connection)
         self._own_channel = channel is None
-        self._channel = channel or grpc.insecure_channel(address, options=_options(address))
+        self._channel = channel or open_channel(address, connection)
         self._stub = RerankServiceStub(self._channel)
 
     def rerank(
@@ -72,8 +71,12 @@ class Client:
         `timeout` replaces the client's. Raises RerankError.
         """
         request = to_request(query, documents, options, partial_results=False)
-        with _errors():
-            return to_ranking(self._stub.RerankOnce(request, timeout=self._seconds(timeout)))
+        with _errors(self._where):
+            return to_ranking(
+                self._stub.RerankOnce(
+                    request, timeout=self._seconds(timeout), metadata=self._metadata
+                )
+            )
 
     def rerank_partial(
         self,
@@ -88,8 +91,10 @@ class Client:
         Takes and raises the same as `rerank`. Leaving the loop early ends the call.
         """
         request = to_request(query, documents, options, partial_results=True)
-        with _errors():
-            call = self._stub.Rerank(request, timeout=self._seconds(timeout))
+        with _errors(self._where):
+            call = self._stub.Rerank(
+                request, timeout=self._seconds(timeout), metadata=self._metadata
+            )
             try:
                 for response in call:
                     yield to_ranking(response)
@@ -98,9 +103,13 @@ class Client:
 
     def models(self, *, timeout: float | None = None) -> Sequence[Model]:
         """List the models that a call may name, the default first. Raises RerankError."""
-        with _errors():
+        with _errors(self._where):
             request = pb.ListModelsRequest()
-            return to_models(self._stub.ListModels(request, timeout=self._seconds(timeout)))
+            return to_models(
+                self._stub.ListModels(
+                    request, timeout=self._seconds(timeout), metadata=self._metadata
+                )
+            )
 
     def _seconds(self, timeout: float | None) -> float | None:
         return self._timeout if timeout is None else timeout
@@ -131,10 +140,13 @@ class AsyncClient:
         *,
         timeout: float | None = 60.0,
         channel: grpc.aio.Channel | None = None,
+        **connection: Unpack[Connection],
     ) -> None:
         self._timeout = timeout
+        self._where = address if channel is None else _ELSEWHERE
+        self._metadata = metadata_of(connection)
         self._own_channel = channel is None
-        self._channel = channel or grpc.aio.insecure_channel(address, options=_options(address))
+        self._channel = channel or open_aio_channel(address, connection)
         self._stub = cast("RerankServiceAsyncStub", RerankServiceStub(self._channel))
 
     async def rerank(
@@ -147,8 +159,12 @@ class AsyncClient:
     ) -> Ranking:
         """Rank `documents`; see `Client.rerank`."""
         request = to_request(query, documents, options, partial_results=False)
-        with _errors():
-            return to_ranking(await self._stub.RerankOnce(request, timeout=self._seconds(timeout)))
+        with _errors(self._where):
+            return to_ranking(
+                await self._stub.RerankOnce(
+                    request, timeout=self._seconds(timeout), metadata=self._metadata
+                )
+            )
 
     async def rerank_partial(
         self,
@@ -160,8 +176,10 @@ class AsyncClient:
     ) -> AsyncIterator[Ranking]:
         """Yield better and better rankings; see `Client.rerank_partial`."""
         request = to_request(query, documents, options, partial_results=True)
-        with _errors():
-            call = self._stub.Rerank(request, timeout=self._seconds(timeout))
+        with _errors(self._where):
+            call = self._stub.Rerank(
+                request, timeout=self._seconds(timeout), metadata=self._metadata
+            )
             try:
                 async for response in call:
                     yield to_ranking(response)
@@ -174,9 +192,13 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> Sequence[Model]:
         """List the models; see `Client.models`."""
-        with _errors():
+        with _errors(self._where):
             request = pb.ListModelsRequest()
-            return to_models(await self._stub.ListModels(request, timeout=self._seconds(timeout)))
+            return to_models(
+                await self._stub.ListModels(
+                    request, timeout=self._seconds(timeout), metadata=self._metadata
+                )
+            )
 
     def _seconds(self, timeout: float | None) -> float | None:
         return self._timeout if timeout is None else timeout
@@ -199,12 +221,12 @@ class AsyncClient:
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
+def _errors(where: str) -> Iterator[None]:
     """Raise our errors in place of grpc's."""
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise to_error(error.code(), error.details(), error.trailing_metadata()) from None
+        raise to_error(error.code(), error.details(), error.trailing_metadata(), where) from None
     except grpc.RpcError as error:
         call = cast("grpc.Call", error)
-        raise to_error(call.code(), call.details(), call.trailing_metadata()) from None
+        raise to_error(call.code(), call.details(), call.trailing_metadata(), where) from None

@@ -78,6 +78,8 @@ class DeadlineExceededError(RerankError):
     """The timeout passed before the server answered."""
 
 
+_DOMAIN = "rerankd"
+
 _CLASSES: dict[grpc.StatusCode, type[RerankError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.NOT_FOUND: UnknownModelError,
@@ -88,15 +90,38 @@ _CLASSES: dict[grpc.StatusCode, type[RerankError]] = {
 }
 
 
+# What to do where rerankd itself did not say it, because the call never got there.
+_HINTS: dict[grpc.StatusCode, str] = {
+    grpc.StatusCode.UNAVAILABLE: (
+        'cannot reach rerankd at {where}: {said}; is it running there? "rerankd serve" starts it'
+    ),
+    grpc.StatusCode.DEADLINE_EXCEEDED: (
+        "rerankd at {where} did not answer in time: {said}; give the call more time"
+    ),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (
+        "{said}; send fewer documents at once, or raise max_message_bytes on the server"
+    ),
+    grpc.StatusCode.UNIMPLEMENTED: (
+        "what listens at {where} is no rerankd, or an older one: {said}"
+    ),
+}
+
+
 def to_error(
-    code: grpc.StatusCode, details: str | None, trailers: Iterable[tuple[str, str | bytes]] | None
+    code: grpc.StatusCode,
+    details: str | None,
+    trailers: Iterable[tuple[str, str | bytes]] | None,
+    where: str,
 ) -> RerankError:
-    """Read a status."""
+    """Read a status from the server at the address `where`."""
     status = _status(trailers or ())
     info = _detail(status, details_pb.ErrorInfo)
+    info = info if info and info.domain == _DOMAIN else None
     retry = _detail(status, details_pb.RetryInfo)
+    said = details or code.name
+    hint = "{said}" if info else _HINTS.get(code, "{said}")
     return _CLASSES.get(code, RerankError)(
-        details or code.name,
+        hint.format(where=where, said=said),
         code,
         reason=info.reason if info else "",
         retry_after=retry.retry_delay.ToNanoseconds() / 1e9 if retry else None,

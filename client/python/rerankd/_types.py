@@ -30,6 +30,8 @@ class ScoreSource(Enum):
     """This call's own call to the model."""
     SHARED = "shared"
     """A call that another request had in flight."""
+    UNKNOWN = "unknown"
+    """A source that this client is too old to know."""
 
 
 class UnscoredReason(Enum):
@@ -69,7 +71,7 @@ class Result:
     score: float | None
     """Relevance from 0 to 1; None where there is no score, which is not a score of 0."""
     source: ScoreSource | None
-    """None where there is no score, or where this client is too old to know."""
+    """None where there is no score."""
     unscored_reason: UnscoredReason | None
     """None where there is a score; set where a lesser one stands in for it."""
     document: Document | None
@@ -141,7 +143,8 @@ _CACHE_MODES = {
     CacheMode.REFRESH: pb.CACHE_MODE_REFRESH,
     CacheMode.BYPASS: pb.CACHE_MODE_BYPASS,
 }
-_SOURCES: Mapping[int, ScoreSource] = {
+_SOURCES: Mapping[int, ScoreSource | None] = {
+    pb.SCORE_SOURCE_UNSPECIFIED: None,
     pb.SCORE_SOURCE_CACHE: ScoreSource.CACHE,
     pb.SCORE_SOURCE_MODEL: ScoreSource.MODEL,
     pb.SCORE_SOURCE_SHARED: ScoreSource.SHARED,
@@ -253,7 +256,7 @@ def _to_result(result: pb.RankedDocument) -> Result:
         index=result.index,
         id=result.id,
         score=result.relevance_score if scored else None,
-        source=_SOURCES.get(result.source),
+        source=_SOURCES.get(result.source, ScoreSource.UNKNOWN),
         unscored_reason=None if whole else reason,
         document=_from_document(result.document) if result.HasField("document") else None,
     )

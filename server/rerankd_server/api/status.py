@@ -1,9 +1,11 @@
 """THE table from our errors to gRPC statuses, and how a status is sent.
 
 Every failed call ends here: with a code, a message fit for a person, and google.rpc details fit for
-a program (ErrorInfo always; BadRequest, PreconditionFailure, RetryInfo where they say more).
+a program (ErrorInfo always; BadRequest, PreconditionFailure, RetryInfo where they say more). gRPC's
+own retrying, where a client has set it up, reads none of that: it is told by a trailer.
 """
 
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -67,8 +69,21 @@ async def _abort(context: Context, error: Exception) -> None:
         packed = AnyMessage()
         packed.Pack(detail)
         status.details.append(packed)
-    trailer = ("grpc-status-details-bin", status.SerializeToString())
-    await context.abort(code, message, trailing_metadata=(trailer,))
+    trailers = [("grpc-status-details-bin", status.SerializeToString())]
+    if isinstance(error, errors.ProviderError):
+        trailers.append(("grpc-retry-pushback-ms", _pushback(error, context.time_remaining())))
+    await context.abort(code, message, trailing_metadata=tuple(trailers))
+
+
+def _pushback(error: errors.ProviderError, remaining: float | None) -> str:
+    """Say after how many milliseconds a client that retries by itself may do so; -1: it may not.
+
+    Not where it would wait until its deadline, only to learn nothing. See gRFC A6.
+    """
+    seconds = error.retry_after
+    if seconds is None or (remaining is not None and seconds >= remaining):
+        return "-1"
+    return str(math.ceil(seconds * 1000))
 
 
 def _describe(error: Exception) -> tuple[grpc.StatusCode, str, str, Sequence[Message]]:

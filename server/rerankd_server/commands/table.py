@@ -65,7 +65,7 @@ def _source(result: Result) -> Text:
     """Say where the score came from, and why there is none, or none but one that stands in."""
     words = Text()
     if result.source is not None:
-        words.append(result.source.value, style=_STYLES[result.source])
+        words.append(result.source.value, style=_STYLES.get(result.source, ""))
     if result.unscored_reason is not None:
         words.append(f"{' ' if words else ''}{result.unscored_reason.value}", style="dim")
     return words
