@@ -27,7 +27,7 @@ test("the caller's request stays as it is, and may leave out what has a default"
     [false, true].map((partialResults) => ({ query: REQUEST.query, topN: 2, partialResults })),
   );
   assert(request.partialResults);
-  assert.deepEqual(seen[0]?.documents, [{ id: "", text: "blue skies" }]);
+  assert.deepEqual(seen[0]?.documents, [{ id: "", text: "blue skies", priorScore: undefined }]);
 });
 
 test("a request that cannot be written leaves nothing behind for the next", async (t) => {
@@ -153,27 +153,23 @@ test("a signal ends the call, which throws the signal's reason", async (t) => {
 });
 
 test("each call has a deadline: its own, or the client's, or 60 s", async (t) => {
-  const left: number[] = [];
   let begin = 0;
-  const client = await connect(
-    t,
-    {
-      rerankOnce: (call, answer) => {
-        left.push(Number(call.getDeadline()) - begin);
-        answer(null, RANKING);
-      },
+  const minutes: number[] = [];
+  const handlers: Parameters<typeof connect>[1] = {
+    rerankOnce: (call, answer) => {
+      minutes.push(Math.round((Number(call.getDeadline()) - begin) / 60_000));
+      answer(null, RANKING);
     },
-    { timeoutMs: 3_600_000 },
-  );
+  };
+  const plain = await connect(t, handlers);
+  const patient = await connect(t, handlers, { timeoutMs: 3_600_000 });
   begin = Date.now();
-  await client.rerank(REQUEST);
-  await client.rerank(REQUEST, { timeoutMs: 7_200_000 });
-  await client.rerank(REQUEST, { timeoutMs: Infinity });
-  assert.deepEqual(
-    left.map((ms) => Math.round(ms / 1_800_000)),
-    [2, 4, Infinity],
-  );
-  await assert.rejects(client.rerank(REQUEST, { timeoutMs: Number.NaN }), TypeError);
+  await plain.rerank(REQUEST);
+  await patient.rerank(REQUEST);
+  await patient.rerank(REQUEST, { timeoutMs: 7_200_000 });
+  await patient.rerank(REQUEST, { timeoutMs: Number.POSITIVE_INFINITY });
+  assert.deepEqual(minutes, [1, 60, 120, Number.POSITIVE_INFINITY]);
+  await assert.rejects(plain.rerank(REQUEST, { timeoutMs: Number.NaN }), TypeError);
 });
 
 test("a call that takes too long throws", async (t) => {
