@@ -32,8 +32,8 @@ else await bench(toValues(rest));
 function toValues(words: string[]): Map<string, string> {
   return new Map(
     words.map((word) => {
-      const [name = "", ...value] = word.split("=");
-      return [name, value.join("=")];
+      const end = word.indexOf("=");
+      return [word.slice(0, end), word.slice(end + 1)];
     }),
   );
 }
@@ -60,8 +60,8 @@ async function perform(each: Case, values: Map<string, string>): Promise<object>
   } catch (error) {
     if (!(error instanceof RerankError)) throw error;
     const { code, message, reason, retryAfterMs, violations } = error;
-    const after = retryAfterMs === undefined ? {} : { retryAfter: retryAfterMs / 1000 };
-    return { ...toEnd(status[code], message), reason, ...after, violations };
+    const retryAfter = retryAfterMs === undefined ? undefined : retryAfterMs / 1000;
+    return { code: status[code], message, reason, retryAfter, violations };
   } finally {
     client.close();
   }
@@ -69,14 +69,14 @@ async function perform(each: Case, values: Map<string, string>): Promise<object>
 
 function toOptions(each: Case, ca: string | undefined): ClientOptions {
   return {
-    ...(each.retry && { serviceConfig: RETRYING }),
-    ...(each.tls && { tls: ca ? { ca: readFileSync(ca) } : true }),
-    ...(each.token !== undefined && { token: each.token }),
+    serviceConfig: each.retry ? RETRYING : undefined,
+    tls: each.tls && { ca: ca && readFileSync(ca) },
+    token: each.token,
   };
 }
 
 async function call(client: Client, each: Case): Promise<object> {
-  const options = each.timeoutMs === undefined ? {} : { timeoutMs: each.timeoutMs };
+  const options = { timeoutMs: each.timeoutMs };
   if (each.method === "models") {
     report({ case: each.name, models: { models: await client.models(options) } });
     return toEnd("OK");
@@ -95,7 +95,7 @@ async function call(client: Client, each: Case): Promise<object> {
   return toEnd("OK");
 }
 
-function toEnd(code: string | undefined, message = ""): object {
+function toEnd(code: string, message = ""): object {
   return { code, message, reason: "", violations: [] };
 }
 

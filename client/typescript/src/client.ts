@@ -22,9 +22,9 @@ import { Stub } from "./stub.js";
 /** What holds for one call. */
 export interface CallOptions {
   /** Milliseconds, in place of the client's. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Cancels the call, which then throws the signal's reason, as `fetch` does. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 type Start<Answer> = (
@@ -77,8 +77,6 @@ export class Client {
     const message = toMessage(request, true);
     signal?.throwIfAborted();
     const call = this.#stub.rerank(message, this.#metadata.clone(), this.#options(timeoutMs));
-    // What a call says after the loop was left concerns nobody, but would end the process.
-    call.on("error", () => {});
     const cancel = () => call.cancel();
     signal?.addEventListener("abort", cancel);
     try {

@@ -1,4 +1,10 @@
-import { type ChannelCredentials, type ChannelOptions, credentials, Metadata } from "@grpc/grpc-js";
+import {
+  type ChannelCredentials,
+  type ChannelOptions,
+  credentials,
+  type ClientOptions as GrpcOptions,
+  Metadata,
+} from "@grpc/grpc-js";
 
 /** Where `rerankd serve` listens unless told otherwise. */
 export const ADDRESS = "127.0.0.1:50051";
@@ -6,28 +12,28 @@ export const ADDRESS = "127.0.0.1:50051";
 /** How a client connects, and what holds for all its calls. */
 export interface ClientOptions {
   /** Each call's timeout in milliseconds; `Infinity` waits for ever. 60,000 unless given. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Encrypts the connection. `true`: the server's certificate is checked against Node's roots. */
-  tls?: boolean | Tls;
+  tls?: boolean | Tls | undefined;
   /** Sent with each call as `authorization: Bearer TOKEN`. Leaves this machine over TLS only. */
-  token?: string;
+  token?: string | undefined;
   /** A gRPC service config as JSON text, such as `RETRYING`. */
-  serviceConfig?: string;
+  serviceConfig?: string | undefined;
   /** Pings that notice a connection that went dead. */
-  keepalive?: Keepalive;
+  keepalive?: Keepalive | undefined;
   /** Credentials of your own in place of `tls`. */
-  credentials?: ChannelCredentials;
-  /** Further options of grpc-js for the channel; they win over those made from the above. */
-  channelOptions?: ChannelOptions;
+  credentials?: ChannelCredentials | undefined;
+  /** What else grpc-js knows, such as interceptors; wins over what is made of the above. */
+  channelOptions?: GrpcOptions | undefined;
 }
 
 /** PEM texts, named as in Node's own `tls`. */
 export interface Tls {
   /** Whom to trust in place of Node's roots. */
-  ca?: string | Buffer;
+  ca?: string | Buffer | undefined;
   /** The client's own certificate chain, and its key: for servers that ask who calls. */
-  cert?: string | Buffer;
-  key?: string | Buffer;
+  cert?: string | Buffer | undefined;
+  key?: string | Buffer | undefined;
 }
 
 /** Milliseconds. */
@@ -35,7 +41,7 @@ export interface Keepalive {
   /** Ping a connection that was silent for so long during a call. */
   timeMs: number;
   /** Give it up when the answer takes longer. 20,000 unless given. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
 /** Throws a TypeError for an address with a scheme that gRPC would take for a host's name. */
@@ -61,7 +67,7 @@ const CHANNEL: ChannelOptions = {
   "grpc.retry_buffer_size": 2 ** 30,
 };
 
-export function toChannelOptions(address: string, options: ClientOptions): ChannelOptions {
+export function toChannelOptions(address: string, options: ClientOptions): GrpcOptions {
   const { keepalive, serviceConfig } = options;
   return {
     ...CHANNEL,
