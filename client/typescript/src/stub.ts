@@ -11,8 +11,8 @@ const MOST_KEPT = 2 ** 20; // bytes
 let spare: BinaryWriter | undefined;
 
 /**
- * Writes a request with the writer of the one before: to let a new one grow for each request costs
- * almost half as much again as all the rest of a call.
+ * Writes a request with the writer of the one before: to let a new one grow for each takes almost
+ * half as much processor time as all the rest of a call.
  */
 function serialize(request: RerankRequest): Buffer {
   const writer = spare ?? new BinaryWriter();
