@@ -41,7 +41,7 @@ export class Client {
   readonly #stub: RerankServiceClient;
 
   /**
-   * @param address `host:port`, `unix:/path`, or any other target of grpc-js, such as `dns:///name:port`
+   * @param address `host:port`, `unix:/path`, or another target of grpc-js, as `dns:///name:port`
    * @throws TypeError for an address with a scheme such as `http://`, and for a token that would
    * leave this machine without TLS
    */

@@ -38,7 +38,7 @@ export interface Tls {
 
 /** Milliseconds. */
 export interface Keepalive {
-  /** Ping a connection that was silent for so long during a call; at least 5,000, or rerankd hangs up. */
+  /** Ping a connection that was silent for so long in a call. Under 5,000 rerankd hangs up. */
   timeMs: number;
   /** Give it up when the answer takes longer. 20,000 unless given. */
   timeoutMs?: number | undefined;
