@@ -26,8 +26,14 @@ export const protobufPackage = "rerankd.v1";
 export const protobufFileName = "rerankd/v1/rerank.proto";
 
 /**
- * rerankd's public API, version 1. Names, numbers and meanings here are a promise: the file may
- * be added to, never renumbered.
+ * rerankd's public API, version 1.
+ *
+ * Versions. Names, numbers and meanings here are a promise: within `rerankd.v1` nothing is renamed,
+ * renumbered, removed or made required, and no default changes; what a release has can only be
+ * added to. So clients and servers of all versions may meet. A client has to expect values of enums
+ * and fields that it does not know, and treats the former as UNSPECIFIED; a server ignores unknown
+ * fields, and refuses unknown values. What cannot be said so is `rerankd.v2`, served beside `v1`
+ * for at least a year. A release's own version follows from this: a new field is a minor one.
  *
  * Errors. A call that rerankd fails carries a google.rpc.ErrorInfo (domain "rerankd") whose `reason`
  * is one of these, beside the details named here. What gRPC itself refuses carries none: a message
@@ -54,6 +60,11 @@ export const protobufFileName = "rerankd/v1/rerank.proto";
  *                                                                    fails after every attempt
  *   UNAVAILABLE          SHUTTING_DOWN                               the server stopped during the call
  *   INTERNAL             INTERNAL                                    a defect in rerankd; see its log
+ *
+ * Retries. A call may be made again at any time: what was bought by then is stored. A client that
+ * lets gRPC do so (a retry policy in its service config) is told how: where the provider failed, the
+ * trailer `grpc-retry-pushback-ms` says after how long, or -1 where trying again will not help or
+ * the deadline would pass first.
  *
  * Deadlines. A call ends shortly before its gRPC deadline (the server's `deadline_margin`), with
  * status OK and the best ranking so far: what is not scored by then is PENDING. Calls that are
@@ -137,7 +148,10 @@ export interface RerankRequest {
    * they cannot, the request is refused before anything is scored.
    */
   returnDocuments: boolean;
-  /** Send a ranking at once from what is cached, and better ones as scores arrive. */
+  /**
+   * Send a ranking at once from what is cached, and better ones as scores arrive. None comes before
+   * the first score.
+   */
   partialResults: boolean;
   /** Fail rather than leave any document without a score. */
   requireComplete: boolean;
@@ -220,25 +234,32 @@ export interface Usage {
   modelCalls: number;
   /** as the provider counts them; 0 where it does not say */
   promptTokens: number;
+  /** likewise */
   completionTokens: number;
+  /** US dollars that this call spent. Absent where the price of a model that was asked is not known. */
+  costUsd?:
+    | number
+    | undefined;
   /**
-   * US dollars that this call spent, and that its cached and shared pairs would have cost.
-   * Absent where the price of a model that was asked, or that judged them, is not known.
+   * US dollars that the cached and shared pairs would have cost. Absent where the price of a model
+   * that judged them is not known.
    */
-  costUsd?: number | undefined;
   savedUsd?:
     | number
     | undefined;
   /** Tokens that the cached and shared pairs took when they were bought. */
   savedPromptTokens: number;
+  /** likewise */
   savedCompletionTokens: number;
 }
 
+/** Asks for all models. */
 export interface ListModelsRequest {
 }
 
 /** The models that a request may name. */
 export interface ListModelsResponse {
+  /** the default first */
   models: Model[];
 }
 
@@ -261,8 +282,14 @@ export interface Model {
   provider: string;
   /** the model's name there */
   providerModel: string;
-  /** US dollars for a million tokens. Absent where the price is not known, or no model is asked. */
-  promptPriceUsd?: number | undefined;
+  /**
+   * US dollars for a million tokens of prompts. Absent where the price is not known, or no model is
+   * asked.
+   */
+  promptPriceUsd?:
+    | number
+    | undefined;
+  /** likewise, of completions */
   completionPriceUsd?: number | undefined;
 }
 
@@ -1167,6 +1194,9 @@ export const RerankServiceService = {
    * Streams rankings of the request's documents. Every message is a whole ranking, best first,
    * never a delta, so a caller may stop at any message; the last one has `is_final` set. Without
    * `partial_results` the final ranking is the only message.
+   *
+   * The messages are RerankOnce's, too: a caller changes from one to the other by its name.
+   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
    */
   rerank: {
     path: "/rerankd.v1.RerankService/Rerank" as const,
@@ -1177,7 +1207,14 @@ export const RerankServiceService = {
     responseSerialize: (value: RerankResponse): Buffer => Buffer.from(RerankResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RerankResponse => RerankResponse.decode(value),
   },
-  /** The final ranking alone, for callers that want one reply. `partial_results` is ignored. */
+  /**
+   * The final ranking alone, for callers that want one reply. `partial_results` is ignored.
+   *
+   * Takes and gives the same messages as Rerank.
+   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+   * buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+   * buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+   */
   rerankOnce: {
     path: "/rerankd.v1.RerankService/RerankOnce" as const,
     requestStream: false as const,
@@ -1204,9 +1241,19 @@ export interface RerankServiceServer extends UntypedServiceImplementation {
    * Streams rankings of the request's documents. Every message is a whole ranking, best first,
    * never a delta, so a caller may stop at any message; the last one has `is_final` set. Without
    * `partial_results` the final ranking is the only message.
+   *
+   * The messages are RerankOnce's, too: a caller changes from one to the other by its name.
+   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
    */
   rerank: handleServerStreamingCall<RerankRequest, RerankResponse>;
-  /** The final ranking alone, for callers that want one reply. `partial_results` is ignored. */
+  /**
+   * The final ranking alone, for callers that want one reply. `partial_results` is ignored.
+   *
+   * Takes and gives the same messages as Rerank.
+   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+   * buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+   * buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+   */
   rerankOnce: handleUnaryCall<RerankRequest, RerankResponse>;
   /** The models that a request may name, the default first. */
   listModels: handleUnaryCall<ListModelsRequest, ListModelsResponse>;
@@ -1217,6 +1264,9 @@ export interface RerankServiceClient extends Client {
    * Streams rankings of the request's documents. Every message is a whole ranking, best first,
    * never a delta, so a caller may stop at any message; the last one has `is_final` set. Without
    * `partial_results` the final ranking is the only message.
+   *
+   * The messages are RerankOnce's, too: a caller changes from one to the other by its name.
+   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
    */
   rerank(request: RerankRequest, options?: Partial<CallOptions>): ClientReadableStream<RerankResponse>;
   rerank(
@@ -1224,7 +1274,14 @@ export interface RerankServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<RerankResponse>;
-  /** The final ranking alone, for callers that want one reply. `partial_results` is ignored. */
+  /**
+   * The final ranking alone, for callers that want one reply. `partial_results` is ignored.
+   *
+   * Takes and gives the same messages as Rerank.
+   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+   * buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+   * buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+   */
   rerankOnce(
     request: RerankRequest,
     callback: (error: ServiceError | null, response: RerankResponse) => void,
