@@ -14,10 +14,7 @@ import java.util.Optional;
 
 /** What a server says about a failure beside its status. What cannot be read is as none. */
 record Details(
-    boolean fromRerankd,
-    String reason,
-    Optional<Duration> retryAfter,
-    List<Violation> violations) {
+    boolean fromRerankd, String reason, Optional<Duration> retryAfter, List<Violation> violations) {
 
   static final Metadata.Key<byte[]> KEY =
       Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);

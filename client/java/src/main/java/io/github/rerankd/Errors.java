@@ -24,22 +24,30 @@ record Errors(String address, BooleanSupplier closed) {
 
   private String hint(Status.Code code, String said) {
     return switch (code) {
-      case UNAVAILABLE -> "cannot reach rerankd at %s: %s; is it running there? \"rerankd serve\" starts it"
-          .formatted(address, said);
-      case DEADLINE_EXCEEDED -> "rerankd at %s did not answer in time: %s; give the call more time"
-          .formatted(address, said);
-      case RESOURCE_EXHAUSTED -> "%s; send fewer documents at once, or raise max_message_bytes on the server"
-          .formatted(said);
-      case UNIMPLEMENTED -> "what listens at %s is no rerankd, or an older one: %s"
-          .formatted(address, said);
+      case UNAVAILABLE ->
+          "cannot reach rerankd at %s: %s; is it running there? \"rerankd serve\" starts it"
+              .formatted(address, said);
+      case DEADLINE_EXCEEDED ->
+          "rerankd at %s did not answer in time: %s; give the call more time"
+              .formatted(address, said);
+      case RESOURCE_EXHAUSTED ->
+          "%s; send fewer documents at once, or raise max_message_bytes on the server"
+              .formatted(said);
+      case UNIMPLEMENTED ->
+          "what listens at %s is no rerankd, or an older one: %s".formatted(address, said);
       default -> said;
     };
   }
 
-  /** gRPC's own words. Its "io exception" is followed by what the exception says. */
+  /** gRPC's own words, in one line. Its "io exception" is followed by what the exception says. */
   private static String said(Status status) {
     var words = status.getDescription() == null ? status.getCode().name() : status.getDescription();
-    var cause = status.getCause() == null ? null : status.getCause().getMessage();
-    return cause == null || words.contains(cause) ? words : words + ": " + cause;
+    words = words.replaceFirst("\nChannel Pipeline: .*", "");
+    if (status.getCause() == null) {
+      return words;
+    }
+    var cause = status.getCause().getMessage();
+    cause = cause == null ? status.getCause().getClass().getSimpleName() : cause;
+    return words.contains(cause) ? words : words + ": " + cause;
   }
 }

@@ -20,7 +20,8 @@ final class FutureResponse<T> extends CompletableFuture<T> implements StreamObse
 
   @Override
   public void onError(Throwable error) {
-    completeExceptionally(errors.of(Status.fromThrowable(error), Status.trailersFromThrowable(error)));
+    completeExceptionally(
+        errors.of(Status.fromThrowable(error), Status.trailersFromThrowable(error)));
   }
 
   @Override

@@ -29,8 +29,8 @@ public final class RerankClient implements AutoCloseable {
 
   /**
    * A service config for {@link RerankClientBuilder#serviceConfig}: calls that a server cannot take
-   * now are made again, up to three more times, after as long as the server says, and not beyond the
-   * call's timeout. What was bought by then is cached, so nothing is bought twice.
+   * now are made again, up to three more times, after as long as the server says, and not beyond
+   * the call's timeout. What was bought by then is cached, so nothing is bought twice.
    */
   public static final String RETRYING = ServiceConfig.retrying();
 
@@ -81,8 +81,8 @@ public final class RerankClient implements AutoCloseable {
   }
 
   /**
-   * Ranks without blocking. The future fails with {@link RerankException}; cancelling it cancels the
-   * call. What is chained to it without an executor runs on gRPC's threads, and may not block them.
+   * Ranks without blocking. The future fails with {@link RerankException}; cancelling it cancels
+   * the call.
    */
   public CompletableFuture<RerankResponse> rerankAsync(RerankRequest request) {
     return rerankAsync(request, timeout);

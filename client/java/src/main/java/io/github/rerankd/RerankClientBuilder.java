@@ -29,8 +29,8 @@ public final class RerankClientBuilder {
   RerankClientBuilder() {}
 
   /**
-   * Where the server listens: {@code host:port}, {@code unix:/path} (on Linux), or another target of
-   * gRPC's, such as {@code dns:///host:port}.
+   * Where the server listens: {@code host:port}, {@code unix:/path} (on Linux), or another target
+   * of gRPC's, such as {@code dns:///host:port}.
    *
    * @throws IllegalArgumentException where it begins with {@code http://} or the like
    */
@@ -59,7 +59,8 @@ public final class RerankClientBuilder {
   /** Sends {@code authorization: Bearer} with each call; needs TLS unless the server is local. */
   public RerankClientBuilder token(String token) {
     if (!token.matches("[!-~]+")) { // gRPC would send it with question marks in it
-      throw new IllegalArgumentException("the token is empty, or has characters that cannot be sent");
+      throw new IllegalArgumentException(
+          "the token is empty, or has characters that cannot be sent");
     }
     this.token = token;
     return this;
@@ -77,7 +78,8 @@ public final class RerankClientBuilder {
 
   /**
    * During a call, asks the server for a sign after {@code time} without one, and gives the
-   * connection up where none comes within {@code timeout}. Off unless told otherwise.
+   * connection up where none comes within {@code timeout}. Off unless told otherwise; gRPC asks
+   * every ten seconds at most.
    */
   public RerankClientBuilder keepAlive(Duration time, Duration timeout) {
     return channel(
@@ -97,7 +99,8 @@ public final class RerankClientBuilder {
    * Gives the client. It connects with its first call.
    *
    * @throws IllegalArgumentException where a token would leave this machine in plain text, or gRPC
-   *     cannot make sense of address or service config
+   *     cannot make sense of the address
+   * @throws IllegalStateException where gRPC cannot make sense of the service config
    */
   public RerankClient build() {
     if (token != null && !address.isLocal() && isPlain()) {

@@ -10,8 +10,8 @@ import java.util.Optional;
 /**
  * A call that failed: gRPC's own exception, with what rerankd says about the failure read from it.
  *
- * <p>{@code getStatus().getCode()} is the kind of failure, {@code getStatus().getDescription()} what
- * went wrong, in words. An interrupt, and a call that the caller cancelled or whose client was
+ * <p>{@code getStatus().getCode()} is the kind of failure, {@code getStatus().getDescription()}
+ * what went wrong, in words. An interrupt, and a call that the caller cancelled or whose client was
  * closed, come out as {@code CANCELLED}.
  */
 public final class RerankException extends StatusRuntimeException {
@@ -24,7 +24,9 @@ public final class RerankException extends StatusRuntimeException {
     this.details = details;
   }
 
-  /** rerankd's reason, as listed in the proto, such as {@code KEY_REJECTED}; "" where it has none. */
+  /**
+   * rerankd's reason, as listed in the proto, such as {@code KEY_REJECTED}; "" where it has none.
+   */
   public String reason() {
     return details.reason();
   }

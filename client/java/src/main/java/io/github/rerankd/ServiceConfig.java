@@ -2,6 +2,7 @@ package io.github.rerankd;
 
 import com.google.gson.Gson;
 import com.google.gson.JsonParseException;
+import com.google.gson.JsonParser;
 import com.google.gson.reflect.TypeToken;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -24,9 +25,9 @@ final class ServiceConfig {
   /** Gives it as gRPC takes it, with every number a Double, as Gson reads them. */
   static Map<String, ?> parse(String json) {
     try {
-      var config = new Gson().fromJson(json, new TypeToken<Map<String, Object>>() {});
-      return config == null ? Map.of() : config;
-    } catch (JsonParseException error) {
+      var config = JsonParser.parseString(json).getAsJsonObject();
+      return new Gson().fromJson(config, new TypeToken<Map<String, Object>>() {});
+    } catch (JsonParseException | IllegalStateException error) {
       throw new IllegalArgumentException("service config: " + error.getMessage(), error);
     }
   }
