@@ -13,12 +13,14 @@ record Errors(String address, BooleanSupplier closed) {
 
   RerankException of(Status status, Metadata trailers) {
     var details = Details.of(trailers);
+    if (details.fromRerankd()) {
+      return new RerankException(status, trailers, details);
+    }
     if (closed.getAsBoolean() && status.getCode() == Status.Code.UNAVAILABLE) {
       // That is how gRPC says it; but nothing is wrong with the server, nor will it get better.
       status = Status.CANCELLED.withDescription("the client is closed");
     }
-    var said = said(status);
-    var message = details.fromRerankd() ? said : hint(status.getCode(), said);
+    var message = hint(status.getCode(), said(status));
     return new RerankException(status.withDescription(message), trailers, details);
   }
 

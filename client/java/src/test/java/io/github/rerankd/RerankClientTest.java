@@ -137,6 +137,8 @@ class RerankClientTest {
       assertTrue(0 <= seconds && seconds < 60, seconds + " s");
       patient.rerank(REQUEST);
       assertEquals(1, server.deadlines.take().timeRemaining(TimeUnit.DAYS));
+      patient.rerankAsync(REQUEST).get();
+      assertEquals(1, server.deadlines.take().timeRemaining(TimeUnit.DAYS));
       patient.rerankAsync(REQUEST, Duration.ofDays(4)).get();
       assertEquals(3, server.deadlines.take().timeRemaining(TimeUnit.DAYS));
       patient.rerank(REQUEST, ChronoUnit.FOREVER.getDuration());
