@@ -3,9 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PROTOS := rerankd/v1/rerank.proto
-GENERATED := client/python/rerankd/v1
+GO := client/go
+TYPESCRIPT := client/typescript
+GENERATED := docs/api.md client/python/rerankd/v1 client/python/rerankd/service_config.json \
+	$(GO)/rerankdv1 $(GO)/service_config.json $(TYPESCRIPT)/src/generated
 
-.PHONY: setup generate check-generated lint test test-peers bench quality demo serve format clean
+.PHONY: setup generate generate-python generate-go generate-typescript check-generated check-proto \
+	lint test test-peers clients client-go client-typescript client-java client-rust \
+	bench bench-clients quality demo serve format clean
 
 setup: .venv/ready
 
@@ -20,17 +25,61 @@ setup: .venv/ready
 .venv-generate/ready: Makefile
 	$(PYTHON) -m venv .venv-generate
 	.venv-generate/bin/python -m pip install --quiet --disable-pip-version-check \
-		grpcio-tools==1.62.3 mypy-protobuf==3.6.0 'setuptools<81'
+		grpcio-tools==1.62.3 mypy-protobuf==3.6.0 'setuptools<81' \
+		googleapis-common-protos==1.70.0
 	@touch $@
 
-generate: .venv-generate/ready
-	PATH="$(CURDIR)/.venv-generate/bin:$$PATH" .venv-generate/bin/python -m grpc_tools.protoc \
-		--proto_path=protos --python_out=client/python --pyi_out=client/python \
+# Java's and Rust's builds generate their code themselves.
+generate: generate-python generate-go generate-typescript
+
+PROTOC := PATH="$(CURDIR)/.venv-generate/bin:$$PATH" .venv-generate/bin/python -m grpc_tools.protoc \
+	--proto_path=protos
+
+generate-python: .venv-generate/ready
+	$(PROTOC) --python_out=client/python --pyi_out=client/python \
 		--grpc_python_out=client/python --mypy_grpc_out=quiet:client/python $(PROTOS)
+	cp client/service_config.json client/python/rerankd/
+	$(PROTOC) --include_source_info --descriptor_set_out=.venv-generate/api.binpb $(PROTOS)
+	.venv-generate/bin/python protos/reference.py .venv-generate/api.binpb > docs/api.md
+
+GO_MODULE := github.com/rerankd/rerankd/client/go
+
+generate-go: .venv-generate/ready
+	GOBIN="$(CURDIR)/$(GO)/build/generators" go -C $(GO)/tools install tool
+	PATH="$(CURDIR)/$(GO)/build/generators:$$PATH" $(PROTOC) \
+		--go_out=$(GO) --go_opt=module=$(GO_MODULE) \
+		--go-grpc_out=$(GO) --go-grpc_opt=module=$(GO_MODULE) $(PROTOS)
+	cp client/service_config.json $(GO)/
+
+$(TYPESCRIPT)/node_modules/.package-lock.json: $(TYPESCRIPT)/package-lock.json
+	npm --prefix $(TYPESCRIPT) ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+TS_OPTIONS := outputServices=grpc-js,esModuleInterop=true,importSuffix=.js,forceLong=number,$\
+	removeEnumPrefix=true,unrecognizedEnum=false,outputJsonMethods=false,useExactTypes=false
+
+generate-typescript: .venv-generate/ready $(TYPESCRIPT)/node_modules/.package-lock.json
+	rm -rf $(TYPESCRIPT)/src/generated && mkdir -p $(TYPESCRIPT)/src/generated
+	$(PROTOC) --proto_path="$$(echo .venv-generate/lib/python*/site-packages)" \
+		--plugin=$(TYPESCRIPT)/node_modules/.bin/protoc-gen-ts_proto \
+		--ts_proto_out=$(TYPESCRIPT)/src/generated --ts_proto_opt=$(TS_OPTIONS) \
+		$(PROTOS) google/rpc/status.proto google/rpc/error_details.proto
+	{ echo '/** Calls that fail for a passing reason are made again: pass it as serviceConfig. */'; \
+		printf 'export const RETRYING = `'; cat client/service_config.json; echo '`;'; \
+	} > $(TYPESCRIPT)/src/generated/service_config.ts
 
 check-generated: generate
 	@git diff --exit-code --stat -- $(GENERATED) && test -z "$$(git status --porcelain -- $(GENERATED))" \
 		|| { echo "the generated code is not what the proto says: run 'make generate' and commit"; exit 1; }
+
+.buf/ready: Makefile
+	npm install --prefix .buf --no-audit --no-fund --loglevel=error @bufbuild/buf@1.75.0
+	@touch $@
+
+# tests/released has the proto of the last release: a release copies it there.
+check-proto: .buf/ready
+	.buf/node_modules/.bin/buf lint
+	.buf/node_modules/.bin/buf breaking --against tests/released
 
 lint: setup
 	$(BIN)/ruff check .
@@ -54,6 +103,36 @@ test: setup
 test-peers: setup .venv-litellm/ready
 	$(BIN)/pytest tests/peers
 
+# Builds and tests the client of each language whose toolchain is here, then holds them all to the
+# same answers.
+TOOLS := go=go npm=typescript mvn=java cargo=rust
+HERE := $(foreach each,$(TOOLS),$(if $(shell command -v $(firstword $(subst =, ,$(each)))),$(lastword $(subst =, ,$(each)))))
+MISSING := $(filter-out $(HERE),go typescript java rust)
+COMMA := ,
+EMPTY :=
+CLIENTS := $(subst $(EMPTY) $(EMPTY),$(COMMA),python python-asyncio $(HERE))
+
+clients: setup $(HERE:%=client-%)
+	$(BIN)/pytest tests/clients --clients=$(CLIENTS)
+	@$(if $(MISSING),echo "skipped, for want of its toolchain: $(MISSING)",echo "skipped: none")
+
+client-go:
+	test -z "$$(gofmt -l $(GO))" || { gofmt -d $(GO); exit 1; }
+	go -C $(GO) vet ./...
+	go -C $(GO) test ./...
+	go -C $(GO) build -o build/ ./internal/conformance ./example
+
+client-typescript: $(TYPESCRIPT)/node_modules/.package-lock.json
+	npm --prefix $(TYPESCRIPT) run --silent lint
+	npm --prefix $(TYPESCRIPT) test --silent
+
+client-java:
+	mvn -B -ntp -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -f client/java test dependency:copy-dependencies
+
+# What a warm call costs from each language, over the least that it can cost.
+bench-clients: clients
+	@PYTHONPATH=tests $(BIN)/python -m bench.clients $(subst $(COMMA), ,$(CLIENTS))
+
 bench: setup
 	@PYTHONPATH=tests $(BIN)/python -m bench.load
 
@@ -68,4 +147,5 @@ serve: setup
 	$(BIN)/rerankd serve
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv .venv-* .buf $(GO)/build $(TYPESCRIPT)/build $(TYPESCRIPT)/node_modules \
+		client/java/target client/rust/target .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,5 +1,11 @@
-// rerankd's public API, version 1. Names, numbers and meanings here are a promise: the file may
-// be added to, never renumbered.
+// rerankd's public API, version 1.
+//
+// Versions. Names, numbers and meanings here are a promise: within `rerankd.v1` nothing is renamed,
+// renumbered, removed or made required, and no default changes; what a release has can only be
+// added to. So clients and servers of all versions may meet. A client has to expect values of enums
+// and fields that it does not know, and treats the former as UNSPECIFIED; a server ignores unknown
+// fields, and refuses unknown values. What cannot be said so is `rerankd.v2`, served beside `v1`
+// for at least a year. A release's own version follows from this: a new field is a minor one.
 //
 // Errors. A call that rerankd fails carries a google.rpc.ErrorInfo (domain "rerankd") whose `reason`
 // is one of these, beside the details named here. What gRPC itself refuses carries none: a message
@@ -26,6 +32,11 @@
 //                                                                    fails after every attempt
 //   UNAVAILABLE          SHUTTING_DOWN                               the server stopped during the call
 //   INTERNAL             INTERNAL                                    a defect in rerankd; see its log
+//
+// Retries. A call may be made again at any time: what was bought by then is stored. A client that
+// lets gRPC do so (a retry policy in its service config) is told how: where the provider failed, the
+// trailer `grpc-retry-pushback-ms` says after how long, or -1 where trying again will not help or
+// the deadline would pass first.
 //
 // Deadlines. A call ends shortly before its gRPC deadline (the server's `deadline_margin`), with
 // status OK and the best ranking so far: what is not scored by then is PENDING. Calls that are
@@ -179,9 +190,10 @@ const (
 	UnscoredReason_UNSCORED_REASON_UNSPECIFIED UnscoredReason = 0
 	UnscoredReason_UNSCORED_REASON_PENDING     UnscoredReason = 1 // still being scored when this ranking was sent
 	UnscoredReason_UNSCORED_REASON_NOT_CACHED  UnscoredReason = 2 // ONLY_IF_CACHED, and nothing was stored
-	UnscoredReason_UNSCORED_REASON_REFUSED     UnscoredReason = 3 // the model declined, or its reply held no score; of the model
-	// "prior", the document has no prior_score to scale
-	UnscoredReason_UNSCORED_REASON_FAILED UnscoredReason = 4 // the provider failed after every attempt
+	// The model declined, or its reply held no score; of the model "prior", the document has no
+	// prior_score to scale.
+	UnscoredReason_UNSCORED_REASON_REFUSED UnscoredReason = 3
+	UnscoredReason_UNSCORED_REASON_FAILED  UnscoredReason = 4 // the provider failed after every attempt
 )
 
 // Enum value maps for UnscoredReason.
@@ -249,7 +261,8 @@ type RerankRequest struct {
 	// Return each result's document with it. The results then have to fit into one message: where
 	// they cannot, the request is refused before anything is scored.
 	ReturnDocuments bool `protobuf:"varint,6,opt,name=return_documents,json=returnDocuments,proto3" json:"return_documents,omitempty"`
-	// Send a ranking at once from what is cached, and better ones as scores arrive.
+	// Send a ranking at once from what is cached, and better ones as scores arrive. None comes before
+	// the first score.
 	PartialResults bool `protobuf:"varint,7,opt,name=partial_results,json=partialResults,proto3" json:"partial_results,omitempty"`
 	// Fail rather than leave any document without a score.
 	RequireComplete bool `protobuf:"varint,8,opt,name=require_complete,json=requireComplete,proto3" json:"require_complete,omitempty"`
@@ -592,20 +605,21 @@ func (x *RankedDocument) GetDocument() *Document {
 // score could not be had counts as unscored, though a lesser score stands in for it.
 type Usage struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
-	CachedPairs      int32                  `protobuf:"varint,1,opt,name=cached_pairs,json=cachedPairs,proto3" json:"cached_pairs,omitempty"`       // scores that were stored
-	ScoredPairs      int32                  `protobuf:"varint,2,opt,name=scored_pairs,json=scoredPairs,proto3" json:"scored_pairs,omitempty"`       // scores that this call bought
-	SharedPairs      int32                  `protobuf:"varint,3,opt,name=shared_pairs,json=sharedPairs,proto3" json:"shared_pairs,omitempty"`       // scores from calls that other requests had in flight
-	UnscoredPairs    int32                  `protobuf:"varint,4,opt,name=unscored_pairs,json=unscoredPairs,proto3" json:"unscored_pairs,omitempty"` // pairs that got no score; pending ones are not counted
-	ModelCalls       int32                  `protobuf:"varint,5,opt,name=model_calls,json=modelCalls,proto3" json:"model_calls,omitempty"`          // calls sent to the provider, repeated attempts included
-	PromptTokens     int64                  `protobuf:"varint,6,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`    // as the provider counts them; 0 where it does not say
-	CompletionTokens int64                  `protobuf:"varint,7,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"`
-	// US dollars that this call spent, and that its cached and shared pairs would have cost.
-	// Absent where the price of a model that was asked, or that judged them, is not known.
-	CostUsd  *float64 `protobuf:"fixed64,8,opt,name=cost_usd,json=costUsd,proto3,oneof" json:"cost_usd,omitempty"`
+	CachedPairs      int32                  `protobuf:"varint,1,opt,name=cached_pairs,json=cachedPairs,proto3" json:"cached_pairs,omitempty"`                // scores that were stored
+	ScoredPairs      int32                  `protobuf:"varint,2,opt,name=scored_pairs,json=scoredPairs,proto3" json:"scored_pairs,omitempty"`                // scores that this call bought
+	SharedPairs      int32                  `protobuf:"varint,3,opt,name=shared_pairs,json=sharedPairs,proto3" json:"shared_pairs,omitempty"`                // scores from calls that other requests had in flight
+	UnscoredPairs    int32                  `protobuf:"varint,4,opt,name=unscored_pairs,json=unscoredPairs,proto3" json:"unscored_pairs,omitempty"`          // pairs that got no score; pending ones are not counted
+	ModelCalls       int32                  `protobuf:"varint,5,opt,name=model_calls,json=modelCalls,proto3" json:"model_calls,omitempty"`                   // calls sent to the provider, repeated attempts included
+	PromptTokens     int64                  `protobuf:"varint,6,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`             // as the provider counts them; 0 where it does not say
+	CompletionTokens int64                  `protobuf:"varint,7,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"` // likewise
+	// US dollars that this call spent. Absent where the price of a model that was asked is not known.
+	CostUsd *float64 `protobuf:"fixed64,8,opt,name=cost_usd,json=costUsd,proto3,oneof" json:"cost_usd,omitempty"`
+	// US dollars that the cached and shared pairs would have cost. Absent where the price of a model
+	// that judged them is not known.
 	SavedUsd *float64 `protobuf:"fixed64,9,opt,name=saved_usd,json=savedUsd,proto3,oneof" json:"saved_usd,omitempty"`
 	// Tokens that the cached and shared pairs took when they were bought.
 	SavedPromptTokens     int64 `protobuf:"varint,10,opt,name=saved_prompt_tokens,json=savedPromptTokens,proto3" json:"saved_prompt_tokens,omitempty"`
-	SavedCompletionTokens int64 `protobuf:"varint,11,opt,name=saved_completion_tokens,json=savedCompletionTokens,proto3" json:"saved_completion_tokens,omitempty"`
+	SavedCompletionTokens int64 `protobuf:"varint,11,opt,name=saved_completion_tokens,json=savedCompletionTokens,proto3" json:"saved_completion_tokens,omitempty"` // likewise
 	unknownFields         protoimpl.UnknownFields
 	sizeCache             protoimpl.SizeCache
 }
@@ -717,6 +731,7 @@ func (x *Usage) GetSavedCompletionTokens() int64 {
 	return 0
 }
 
+// Asks for all models.
 type ListModelsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -756,7 +771,7 @@ func (*ListModelsRequest) Descriptor() ([]byte, []int) {
 // The models that a request may name.
 type ListModelsResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Models        []*Model               `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	Models        []*Model               `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"` // the default first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -810,9 +825,10 @@ type Model struct {
 	Parts         []string `protobuf:"bytes,5,rep,name=parts,proto3" json:"parts,omitempty"`                                      // names, in their order; parts need not be listed themselves
 	Provider      string   `protobuf:"bytes,6,opt,name=provider,proto3" json:"provider,omitempty"`                                // the provider's name; empty where none is asked
 	ProviderModel string   `protobuf:"bytes,7,opt,name=provider_model,json=providerModel,proto3" json:"provider_model,omitempty"` // the model's name there
-	// US dollars for a million tokens. Absent where the price is not known, or no model is asked.
+	// US dollars for a million tokens of prompts. Absent where the price is not known, or no model is
+	// asked.
 	PromptPriceUsd     *float64 `protobuf:"fixed64,8,opt,name=prompt_price_usd,json=promptPriceUsd,proto3,oneof" json:"prompt_price_usd,omitempty"`
-	CompletionPriceUsd *float64 `protobuf:"fixed64,9,opt,name=completion_price_usd,json=completionPriceUsd,proto3,oneof" json:"completion_price_usd,omitempty"`
+	CompletionPriceUsd *float64 `protobuf:"fixed64,9,opt,name=completion_price_usd,json=completionPriceUsd,proto3,oneof" json:"completion_price_usd,omitempty"` // likewise, of completions
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }

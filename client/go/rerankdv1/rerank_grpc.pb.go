@@ -1,5 +1,11 @@
-// rerankd's public API, version 1. Names, numbers and meanings here are a promise: the file may
-// be added to, never renumbered.
+// rerankd's public API, version 1.
+//
+// Versions. Names, numbers and meanings here are a promise: within `rerankd.v1` nothing is renamed,
+// renumbered, removed or made required, and no default changes; what a release has can only be
+// added to. So clients and servers of all versions may meet. A client has to expect values of enums
+// and fields that it does not know, and treats the former as UNSPECIFIED; a server ignores unknown
+// fields, and refuses unknown values. What cannot be said so is `rerankd.v2`, served beside `v1`
+// for at least a year. A release's own version follows from this: a new field is a minor one.
 //
 // Errors. A call that rerankd fails carries a google.rpc.ErrorInfo (domain "rerankd") whose `reason`
 // is one of these, beside the details named here. What gRPC itself refuses carries none: a message
@@ -26,6 +32,11 @@
 //                                                                    fails after every attempt
 //   UNAVAILABLE          SHUTTING_DOWN                               the server stopped during the call
 //   INTERNAL             INTERNAL                                    a defect in rerankd; see its log
+//
+// Retries. A call may be made again at any time: what was bought by then is stored. A client that
+// lets gRPC do so (a retry policy in its service config) is told how: where the provider failed, the
+// trailer `grpc-retry-pushback-ms` says after how long, or -1 where trying again will not help or
+// the deadline would pass first.
 //
 // Deadlines. A call ends shortly before its gRPC deadline (the server's `deadline_margin`), with
 // status OK and the best ranking so far: what is not scored by then is PENDING. Calls that are

@@ -113,9 +113,12 @@ export enum UnscoredReason {
   PENDING = 1,
   /** NOT_CACHED - ONLY_IF_CACHED, and nothing was stored */
   NOT_CACHED = 2,
-  /** REFUSED - the model declined, or its reply held no score; of the model */
+  /**
+   * REFUSED - The model declined, or its reply held no score; of the model "prior", the document has no
+   * prior_score to scale.
+   */
   REFUSED = 3,
-  /** FAILED - "prior", the document has no prior_score to scale */
+  /** FAILED - the provider failed after every attempt */
   FAILED = 4,
 }
 
@@ -1194,9 +1197,6 @@ export const RerankServiceService = {
    * Streams rankings of the request's documents. Every message is a whole ranking, best first,
    * never a delta, so a caller may stop at any message; the last one has `is_final` set. Without
    * `partial_results` the final ranking is the only message.
-   *
-   * The messages are RerankOnce's, too: a caller changes from one to the other by its name.
-   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
    */
   rerank: {
     path: "/rerankd.v1.RerankService/Rerank" as const,
@@ -1207,14 +1207,7 @@ export const RerankServiceService = {
     responseSerialize: (value: RerankResponse): Buffer => Buffer.from(RerankResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RerankResponse => RerankResponse.decode(value),
   },
-  /**
-   * The final ranking alone, for callers that want one reply. `partial_results` is ignored.
-   *
-   * Takes and gives the same messages as Rerank.
-   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
-   * buf:lint:ignore RPC_REQUEST_STANDARD_NAME
-   * buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
-   */
+  /** The final ranking alone, for callers that want one reply. `partial_results` is ignored. */
   rerankOnce: {
     path: "/rerankd.v1.RerankService/RerankOnce" as const,
     requestStream: false as const,
@@ -1241,19 +1234,9 @@ export interface RerankServiceServer extends UntypedServiceImplementation {
    * Streams rankings of the request's documents. Every message is a whole ranking, best first,
    * never a delta, so a caller may stop at any message; the last one has `is_final` set. Without
    * `partial_results` the final ranking is the only message.
-   *
-   * The messages are RerankOnce's, too: a caller changes from one to the other by its name.
-   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
    */
   rerank: handleServerStreamingCall<RerankRequest, RerankResponse>;
-  /**
-   * The final ranking alone, for callers that want one reply. `partial_results` is ignored.
-   *
-   * Takes and gives the same messages as Rerank.
-   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
-   * buf:lint:ignore RPC_REQUEST_STANDARD_NAME
-   * buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
-   */
+  /** The final ranking alone, for callers that want one reply. `partial_results` is ignored. */
   rerankOnce: handleUnaryCall<RerankRequest, RerankResponse>;
   /** The models that a request may name, the default first. */
   listModels: handleUnaryCall<ListModelsRequest, ListModelsResponse>;
@@ -1264,9 +1247,6 @@ export interface RerankServiceClient extends Client {
    * Streams rankings of the request's documents. Every message is a whole ranking, best first,
    * never a delta, so a caller may stop at any message; the last one has `is_final` set. Without
    * `partial_results` the final ranking is the only message.
-   *
-   * The messages are RerankOnce's, too: a caller changes from one to the other by its name.
-   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
    */
   rerank(request: RerankRequest, options?: Partial<CallOptions>): ClientReadableStream<RerankResponse>;
   rerank(
@@ -1274,14 +1254,7 @@ export interface RerankServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<RerankResponse>;
-  /**
-   * The final ranking alone, for callers that want one reply. `partial_results` is ignored.
-   *
-   * Takes and gives the same messages as Rerank.
-   * buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
-   * buf:lint:ignore RPC_REQUEST_STANDARD_NAME
-   * buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
-   */
+  /** The final ranking alone, for callers that want one reply. `partial_results` is ignored. */
   rerankOnce(
     request: RerankRequest,
     callback: (error: ServiceError | null, response: RerankResponse) => void,
