@@ -157,20 +157,21 @@ fn request(case: &Value) -> Outcome<RerankRequest> {
     if let (Some(count), Some(characters)) =
         (generate["count"].as_u64(), generate["characters"].as_u64())
     {
+        let characters = usize::try_from(characters)?;
         request.documents.extend(generated(count, characters));
     }
     Ok(request)
 }
 
-fn generated(count: u64, characters: u64) -> impl Iterator<Item = Document> {
-    (0..count).map(move |n| Document {
-        text: format!(
-            "{:.<1$}",
-            format!("{} document", n % 11),
-            characters as usize
-        ),
-        id: n.to_string(),
-        ..Document::default()
+fn generated(count: u64, characters: usize) -> impl Iterator<Item = Document> {
+    (0..count).map(move |n| {
+        let start = format!("{} document", n % 11);
+        let stops = ".".repeat(characters.saturating_sub(start.len()));
+        Document {
+            text: start + &stops,
+            id: n.to_string(),
+            ..Document::default()
+        }
     })
 }
 
