@@ -153,7 +153,7 @@ def _build_server(service: RerankService, health: Health, limits: Limits) -> grp
             ("grpc.max_send_message_length", 2 * limits.message_bytes),
             ("grpc.so_reuseport", 0),  # or two servers share one port, each with half the calls
             # Clients may ask for a sign of life this often; gRPC's 5 minutes cut off all who do.
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_MS),
+            ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MS),
             ("grpc.keepalive_permit_without_calls", 1),
         ]
     )

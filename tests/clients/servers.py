@@ -16,6 +16,7 @@ from aiohttp import web
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.reranker import Ranking, Reranker
+from support.network import listening, proxy
 from support.provider import Call, FakeProvider, completion, failure, fake_provider
 from support.server import running
 
@@ -144,19 +145,20 @@ async def all_servers(folder: Path, judgements: Judgements) -> AsyncGenerator[Se
         app = await stack.enter_async_context(_rerankd(folder / "rerankd", provider))
         limit = {"max_message_bytes": 256 << 10}
         small = await stack.enter_async_context(_rerankd(folder / "small", provider, **limit))
-        dying, cut = await stack.enter_async_context(_proxy(app))
+        dying = await stack.enter_async_context(proxy(app))
         secure, ca = await stack.enter_async_context(_secure(folder))
         addresses = {
             "rerankd": app,
             "small": small,
-            "dying": dying,
+            "dying": dying.address,
+            "guarded": await stack.enter_async_context(_scripted(_behind_a_token)),
             "secure": secure,
             "newer": await stack.enter_async_context(_scripted(_newer)),
             "stranger": await stack.enter_async_context(_scripted(None)),
-            "hung": await stack.enter_async_context(_listening(_say_nothing)),
+            "hung": await stack.enter_async_context(listening(_say_nothing)),
             "nowhere": await _nowhere(),
         }
-        yield Servers(judge, addresses, ca, cut, calls)
+        yield Servers(judge, addresses, ca, dying.cut, calls)
 
 
 @asynccontextmanager
@@ -193,68 +195,14 @@ def _counted(calls: Calls) -> Any:
         yield
 
 
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@asynccontextmanager
-async def _listening(handler: Handler) -> AsyncGenerator[str]:
-    """Serve `handler` on a free port; what is still open at the end is cut off."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        tasks.add(task)
-        try:
-            await handler(reader, writer)
-        finally:
-            tasks.discard(task)
-            writer.transport.abort()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while await reader.read(1 << 16):
         pass
 
 
-@asynccontextmanager
-async def _proxy(address: str) -> AsyncGenerator[tuple[str, Callable[[], None]]]:
-    """Pass bytes on to `address`; gives its own address, and what cuts all connections."""
-    host, _, port = address.rpartition(":")
-    writers: list[asyncio.StreamWriter] = []
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-
-    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(host, int(port))
-        writers.extend((writer, back))
-        with contextlib.suppress(OSError):
-            await asyncio.gather(pump(reader, back), pump(there, writer))
-        back.transport.abort()
-
-    def cut() -> None:
-        while writers:
-            writers.pop().transport.abort()
-
-    async with _listening(join) as own:
-        yield own, cut
-
-
 async def _nowhere() -> str:
     """Give an address where nothing listens."""
-    async with _listening(_say_nothing) as address:
+    async with listening(_say_nothing) as address:
         pass
     return address
 

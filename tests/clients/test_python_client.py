@@ -28,6 +28,8 @@ from rerankd import (
     Usage,
 )
 from rerankd._errors import to_error
+from rerankd_server import app as app_module
+from support.network import proxy
 from support.provider import FakeProvider, Gate, completion, fails, label_in
 from support.server import running
 
@@ -248,3 +250,45 @@ def test_a_status_without_details_or_class_of_its_own() -> None:
         ("grpc-status-details-bin", b"\xff\xff"),
     ]
     assert to_error(grpc.StatusCode.NOT_FOUND, "gone", broken, "there").reason == ""
+
+
+async def test_a_token_is_not_sent_in_plain_text() -> None:
+    for make in (Client, AsyncClient):
+        with pytest.raises(ValueError, match=r"'far\.example:443': .* plain text; set `tls`"):
+            make("far.example:443", token="t")
+
+
+async def test_a_way_to_connect_that_does_not_exist() -> None:
+    for make in (Client, AsyncClient):
+        with pytest.raises(TypeError, match="'tsl'"):
+            make(tsl=True)  # type: ignore[call-arg]
+
+
+async def test_a_server_that_falls_silent(tmp_path: Path, provider: FakeProvider) -> None:
+    provider.answer = Gate(label_in)
+    async with (
+        running(tmp_path, base_url=provider.base_url) as app,
+        proxy(app.address) as between,
+        AsyncClient(between.address, keepalive=1) as client,
+    ):
+        asking = asyncio.create_task(client.rerank("q", ["1 a"]))
+        await provider.answer.arrived(1)
+        between.fall_silent()
+        with pytest.raises(UnavailableError, match="cannot reach rerankd at 127"):
+            await asking
+
+
+async def test_asking_for_signs_of_life_is_allowed(
+    tmp_path: Path, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "_LEAST_PING_MS", 100)
+    provider.answer = Gate(label_in)
+    async with (
+        running(tmp_path, base_url=provider.base_url) as app,
+        AsyncClient(app.address, keepalive=1) as client,
+    ):
+        asking = asyncio.create_task(client.rerank("q", ["1 a"]))
+        await provider.answer.arrived(1)
+        await asyncio.wait([asking], timeout=5)  # gRPC's own server hangs up at the fourth ping
+        provider.answer.open()
+        assert (await asking)[0].score == 0.1

@@ -42,7 +42,10 @@ class Connection(TypedDict, total=False):
     service_config: str
     """A gRPC service config in JSON, such as `RETRYING`."""
     keepalive: float
-    """Seconds of silence after which the server is asked for a sign, and that it has to give it."""
+    """Seconds of silence until the server is asked for a sign of life, and that it has to give it.
+
+    At least 5, or the server hangs up.
+    """
 
 
 def open_channel(address: str, connection: Connection) -> grpc.Channel:
@@ -94,5 +97,7 @@ def _settle(
         milliseconds = round(connection["keepalive"] * 1000)
         options.append(("grpc.keepalive_time_ms", milliseconds))
         options.append(("grpc.keepalive_timeout_ms", milliseconds))
+        options.append(("grpc.http2.ping_timeout_ms", milliseconds))  # the former, since 1.60
+        options.append(("grpc.http2.max_pings_without_data", 0))  # no limit: gRPC stops at two
     roots = tls if isinstance(tls, bytes) else None
     return address, options, grpc.ssl_channel_credentials(roots) if tls else None

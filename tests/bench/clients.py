@@ -1,0 +1,92 @@
+"""What a warm call costs from each language: `python -m bench.clients LANGUAGE...`.
+
+Each language's client calls rerankd and the floor in turns, so that what drifts hits both. Prints a
+table, and exits with 1 where a client is over its limit.
+"""
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median, quantiles
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.processes import child, model
+from clients.golden import PROJECT, RUNNERS
+from support.process import environment, serving
+
+_CALLS = 500
+_MOST = 1.5
+"""Times the floor, at the median."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Milliseconds that calls took from one language."""
+
+    language: str
+    floor: Sequence[float]
+    rerankd: Sequence[float]
+
+    @property
+    def ratio(self) -> float:
+        return median(self.rerankd) / median(self.floor)
+
+
+async def measure(languages: Sequence[str], folder: Path) -> Sequence[Cost]:
+    async with (
+        model(0) as provider,
+        serving(folder, OPENAI_BASE_URL=provider.base_url) as (_, rerankd),
+        child("floor") as process,
+    ):
+        floor = f"127.0.0.1:{int(await process.lines.readline())}"
+        return [await _measure(language, rerankd, floor) for language in languages]
+
+
+async def _measure(language: str, rerankd: str, floor: str) -> Cost:
+    process = await asyncio.create_subprocess_exec(
+        *(*RUNNERS[language], "bench", f"rerankd={rerankd}", f"floor={floor}", f"calls={_CALLS}"),
+        env=environment(),
+        cwd=PROJECT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    figures = json.loads(output)
+    return Cost(language, figures["floor"], figures["rerankd"])
+
+
+def main() -> None:
+    languages = sys.argv[1:] or list(RUNNERS)
+    with tempfile.TemporaryDirectory(prefix="rerankd-bench-") as folder:
+        costs = asyncio.run(measure(languages, Path(folder)))
+    Console().print(_table(costs))
+    sys.exit(any(cost.ratio > _MOST for cost in costs))
+
+
+def _table(costs: Sequence[Cost]) -> Table:
+    table = Table(title=f"100 documents of 750 characters, warm, {_CALLS} calls, milliseconds")
+    table.add_column("client")
+    for heading in ("floor p50", "p99", "rerankd p50", "p99", "times", "at most"):
+        table.add_column(heading, justify="right")
+    for cost in costs:
+        figures = [
+            f"{figure(times):.2f}"
+            for times in (cost.floor, cost.rerankd)
+            for figure in (median, _p99)
+        ]
+        table.add_row(cost.language, *figures, f"{cost.ratio:.2f}", f"{_MOST}")
+    return table
+
+
+def _p99(times: Sequence[float]) -> float:
+    return quantiles(times, n=100)[98]
+
+
+if __name__ == "__main__":
+    main()
