@@ -69,9 +69,9 @@ impl Builder {
         self
     }
 
-    /// During calls, asks after `time` of silence whether the server is still there; calls end in
-    /// `Unavailable` where it does not answer within `timeout`. Servers may refuse to be asked too often:
-    /// rerankd, more than once in five minutes.
+    /// During calls, asks after `time` of silence whether the server is still there; they end in
+    /// `Unavailable` where it does not answer within `timeout`. A `time` of less than 5 s makes
+    /// rerankd hang up.
     pub fn keepalive(self, time: Duration, timeout: Duration) -> Self {
         self.endpoint(move |endpoint| {
             endpoint

@@ -1,4 +1,5 @@
 use std::error::Error as _;
+use std::time::Duration;
 
 use tonic::Status;
 
@@ -58,4 +59,14 @@ async fn a_call_that_is_reset_is_no_lost_connection() {
     let server = Server::start(|_| vec![Step::Reset]).await;
     let error = server.client().rerank(request()).await.unwrap_err();
     assert_eq!(error.code(), Code::Internal, "{error}");
+}
+
+#[tokio::test]
+async fn keepalive_finds_a_server_that_is_gone() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let short = Duration::from_millis(20);
+    let client = Client::builder(&address).keepalive(short, short).lazy();
+    let error = client.unwrap().rerank(request()).await.unwrap_err();
+    assert_lost(&error, &address);
 }
