@@ -1,0 +1,9 @@
+//! Each file holds one promise; `server` is a real one, over the loopback, that does as it is told.
+
+mod address;
+mod calls;
+mod deadlines;
+mod errors;
+mod lost;
+mod retries;
+mod server;
