@@ -129,6 +129,11 @@ client-typescript: $(TYPESCRIPT)/node_modules/.package-lock.json
 client-java:
 	mvn -B -ntp -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -f client/java test dependency:copy-dependencies
 
+client-rust:
+	cd client/rust && cargo fmt --check
+	cd client/rust && cargo clippy --quiet --features tls --all-targets -- -D warnings
+	cd client/rust && cargo test --quiet --features tls
+
 # What a warm call costs from each language, over the least that it can cost.
 bench-clients: clients
 	@PYTHONPATH=tests $(BIN)/python -m bench.clients $(subst $(COMMA), ,$(CLIENTS))
