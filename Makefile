@@ -136,6 +136,7 @@ client-rust:
 
 # What a warm call costs from each language, over the least that it can cost.
 bench-clients: clients
+	$(if $(filter rust,$(HERE)),cd client/rust && cargo build --quiet --release --features tls --example conformance)
 	@PYTHONPATH=tests $(BIN)/python -m bench.clients $(subst $(COMMA), ,$(CLIENTS))
 
 bench: setup
