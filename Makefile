@@ -10,6 +10,7 @@ GENERATED := docs/api.md client/python/rerankd/v1 client/python/rerankd/service_
 
 .PHONY: setup generate generate-python generate-go generate-typescript check-generated check-proto \
 	lint test test-peers clients client-go client-typescript client-java client-rust \
+	example-python example-go example-typescript example-java example-rust \
 	bench bench-clients quality demo serve format clean
 
 setup: .venv/ready
@@ -133,6 +134,23 @@ client-rust:
 	cd client/rust && cargo fmt --check
 	cd client/rust && cargo clippy --quiet --features tls --all-targets -- -D warnings
 	cd client/rust && cargo test --quiet --features tls
+
+# Each beside `make serve`.
+example-python: setup
+	$(BIN)/python client/python/example.py
+
+example-go:
+	go -C $(GO) run ./example
+
+example-typescript: $(TYPESCRIPT)/node_modules/.package-lock.json
+	npm --prefix $(TYPESCRIPT) run --silent build
+	npm --prefix $(TYPESCRIPT) run --silent example
+
+example-java:
+	mvn -q -f client/java test-compile exec:java
+
+example-rust:
+	cd client/rust && cargo run --quiet --example rank
 
 # What a warm call costs from each language, over the least that it can cost.
 bench-clients: clients

@@ -21,19 +21,20 @@ FILE = HERE / "golden.json"
 GOLDEN: Mapping[str, Any] = json.loads(FILE.read_text())
 CASES: Mapping[str, Mapping[str, Any]] = {case["name"]: case for case in GOLDEN["cases"]}
 
-_CLIENTS = PROJECT / "client"
-_JAVA = ("classes", "test-classes", "lib/*")
+CLIENTS = PROJECT / "client"
+_CLASSES = ("classes", "test-classes", "lib/*")
+JAVA: Sequence[str] = [
+    *("java", "-XX:+UseSerialGC", "-cp"),
+    ":".join(str(CLIENTS / "java/target" / part) for part in _CLASSES),
+]
+_PYTHON: Sequence[str] = [sys.executable, str(HERE / "python_runner.py")]
 RUNNERS: Mapping[str, Sequence[str]] = {
-    "python": [sys.executable, str(HERE / "python_runner.py")],
-    "python-asyncio": [sys.executable, str(HERE / "python_runner.py"), "--asyncio"],
-    "go": [str(_CLIENTS / "go/build/conformance")],
-    "typescript": ["node", str(_CLIENTS / "typescript/build/conformance/runner.js")],
-    "java": [
-        *("java", "-XX:+UseSerialGC", "-cp"),
-        ":".join(str(_CLIENTS / "java/target" / part) for part in _JAVA),
-        "io.github.rerankd.conformance.Runner",
-    ],
-    "rust": [str(_CLIENTS / "rust/target/debug/examples/conformance")],
+    "python": _PYTHON,
+    "python-asyncio": [*_PYTHON, "--asyncio"],
+    "go": [str(CLIENTS / "go/build/conformance")],
+    "typescript": ["node", str(CLIENTS / "typescript/build/conformance/runner.js")],
+    "java": [*JAVA, "io.github.rerankd.conformance.Runner"],
+    "rust": [str(CLIENTS / "rust/target/debug/examples/conformance")],
 }
 """The command of each language's runner."""
 
