@@ -12,12 +12,12 @@ from typing import Any
 
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd.v1.rerank_pb2_grpc import add_RerankServiceServicer_to_server
 from rerankd_server.api.health import Health
+from rerankd_server.api.reflection import serve_reflection
 from rerankd_server.api.service import RerankService
 from rerankd_server.api.validation import Limits
 from rerankd_server.caching.memory import Memory
@@ -161,7 +161,7 @@ def _build_server(service: RerankService, health: Health, limits: Limits) -> grp
     add_RerankServiceServicer_to_server(service, server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    reflection.enable_server_reflection((SERVICE, health_name, reflection.SERVICE_NAME), server)
+    serve_reflection((SERVICE, health_name), server)
     return server
 
 

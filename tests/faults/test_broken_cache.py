@@ -16,6 +16,8 @@ from support.process import ServeProcess, serving
 from support.provider import FakeProvider
 from support.server import NOT_SERVING, SERVING, Stub, ask, health, stub_of
 
+DISK_ONLY = ["--memory-size=0"]
+
 
 @contextmanager
 def full(server: ServeProcess, folder: Path) -> Iterator[None]:
@@ -71,7 +73,7 @@ async def test_a_cache_that_breaks_is_a_miss_and_mends_itself(
 ) -> None:
     folder = tmp_path / "scores-v1"
     async with (
-        serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (server, address),
+        serving(tmp_path, *DISK_ONLY, OPENAI_BASE_URL=provider.base_url) as (server, address),
         stub_of(address) as stub,
     ):
         await stub.RerankOnce(ask("q", ["7 before"]))
@@ -93,7 +95,7 @@ async def test_a_cache_that_breaks_is_a_miss_and_mends_itself(
         assert failed == {doing for event, doing in told if event == "cache works again"}
         assert failed or trouble is damaged  # SQLite may still know it all
     async with (
-        serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (_, address),
+        serving(tmp_path, *DISK_ONLY, OPENAI_BASE_URL=provider.base_url) as (_, address),
         stub_of(address) as stub,
     ):
         response = await stub.RerankOnce(ask("q", ["6 after"]))
@@ -112,7 +114,7 @@ async def test_a_cache_that_is_broken_at_the_start_is_no_outage(
     folder.mkdir()
     (folder / "cache.db").write_bytes(content)
     async with (
-        serving(tmp_path, OPENAI_BASE_URL=provider.base_url) as (server, address),
+        serving(tmp_path, *DISK_ONLY, OPENAI_BASE_URL=provider.base_url) as (server, address),
         stub_of(address) as stub,
     ):
         assert len(server.logs) == (1 if content == b"" else 2)

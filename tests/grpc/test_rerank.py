@@ -271,6 +271,32 @@ async def test_health_and_reflection(provider: FakeProvider, tmp_path: Path) -> 
         assert {SERVICE, "grpc.health.v1.Health"} <= names
 
 
+@pytest.mark.parametrize(
+    ("symbol", "is_there"),
+    [
+        (SERVICE, True),
+        (f"{SERVICE}.RerankOnce", True),  # ghz asks for methods
+        ("rerankd.v1.Document.text", True),
+        (f"{SERVICE}.RerankTwice", False),
+        ("rerankd.v1.Elsewhere.RerankOnce", False),
+        ("", False),
+    ],
+)
+async def test_reflection_finds_what_there_is(
+    provider: FakeProvider, tmp_path: Path, symbol: str, is_there: bool
+) -> None:
+    async with (
+        running(tmp_path, base_url=provider.base_url) as app,
+        grpc.aio.insecure_channel(app.address) as channel,
+    ):
+        reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
+        asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+        (found,) = [reply async for reply in reflection.ServerReflectionInfo(iter([asked]))]
+        assert found.HasField("file_descriptor_response") is is_there
+        if not is_there:
+            assert found.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
 async def test_a_unix_socket(provider: FakeProvider, tmp_path: Path) -> None:
     listen = f"unix:{tmp_path}/rerankd.sock"
     async with (

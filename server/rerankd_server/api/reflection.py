@@ -1,0 +1,38 @@
+"""The standard reflection service, by which grpcurl, ghz and their like read the API."""
+
+from collections.abc import Sequence
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from grpc_reflection.v1alpha import reflection
+
+import grpc
+
+
+def serve_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
+    """Describe `services`, full names, and reflection itself."""
+    reflection.enable_server_reflection(
+        (*services, reflection.SERVICE_NAME), server, pool=_Symbols()
+    )
+
+
+class _Symbols:
+    """protobuf's descriptor pool, but methods are found by their names, too: ghz asks for these."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:
+        """Give the file that defines `symbol`. Raises KeyError where none does."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            return (
+                self._pool.FindServiceByName(service)
+                .methods_by_name[method]
+                .containing_service.file
+            )
