@@ -14,11 +14,10 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import grpc
-from rerankd.v1 import rerank_pb2 as pb
-from rerankd.v1.rerank_pb2_grpc import add_RerankServiceServicer_to_server
 from rerankd_server.api.health import Health
 from rerankd_server.api.reflection import serve_reflection
-from rerankd_server.api.service import RerankService
+from rerankd_server.api.replies import Replies
+from rerankd_server.api.service import SERVICE, RerankService
 from rerankd_server.api.validation import Limits
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import Store
@@ -34,8 +33,6 @@ _LAST_WORDS = 1.0
 _LEAST_PING_MS = 5_000
 """Half of the least that grpc-go's clients send at."""
 
-SERVICE = pb.DESCRIPTOR.services_by_name["RerankService"].full_name
-
 _log = structlog.get_logger()
 
 
@@ -46,7 +43,10 @@ class App:
         self.settings = settings
         self.address = ""
         self._store = Store(settings.data_dir, settings.cache_size, settings.cache_ttl)
-        self._menu = Menu(settings, Memory(self._store, settings.memory_size))
+        for_replies = settings.memory_size // 4
+        memory = Memory(self._store, settings.memory_size - for_replies)
+        self._replies = Replies(for_replies, memory.has)
+        self._menu = Menu(settings, memory)
         self._health = Health()
         self._hurry = asyncio.Event()
         self._server: grpc.aio.Server | None = None
@@ -60,7 +60,9 @@ class App:
         limits = Limits(
             settings.max_documents, settings.max_query_chars, settings.max_message_bytes
         )
-        service = RerankService(reranker, limits, settings.deadline_margin, settings.time_limit)
+        service = RerankService(
+            reranker, self._replies, limits, settings.deadline_margin, settings.time_limit
+        )
         self._server = _build_server(service, self._health, limits)
         try:
             port = _bind(self._server, settings.listen)
@@ -158,7 +160,7 @@ def _build_server(service: RerankService, health: Health, limits: Limits) -> grp
             ("grpc.keepalive_permit_without_calls", 1),
         ]
     )
-    add_RerankServiceServicer_to_server(service, server)
+    service.add_to(server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
     serve_reflection((SERVICE, health_name), server)

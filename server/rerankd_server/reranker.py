@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import structlog
@@ -20,6 +20,7 @@ from rerankd_server.scoring.scorer import (
     Ask,
     CacheMode,
     Candidate,
+    Finding,
     Progress,
     Reason,
     Scorer,
@@ -95,6 +96,8 @@ class Ranking:
     is_final: bool
     model: str
     usage: Usage
+    evidence: Mapping[bytes, Finding] | None = None
+    """What caches had for it, by key, where it was made of nothing else."""
 
 
 class Reranker:
@@ -132,7 +135,7 @@ class Reranker:
                     await board.follow(progress)
         board.tell()
         board.check()
-        yield board.ranking(is_final=True)
+        yield replace(board.ranking(is_final=True), evidence=board.evidence(ask))
 
     def find(self, name: str) -> Model:
         """Give the model called `name`, or the default for "". Raises UnknownModelError."""
@@ -239,6 +242,14 @@ class _Board:
             order = order[: self._request.top_n]
         results = [Result(i, scores[i], self._sources[i], self._reason(i)) for i in order]
         return Ranking(results, is_final, self._model, self._usage)
+
+    def evidence(self, ask: Ask) -> Mapping[bytes, Finding] | None:
+        """Give what caches had for `ask`, or None where the ranking stands on anything else."""
+        used = self._usage
+        else_used = used.scored_pairs or used.shared_pairs or used.unscored_pairs
+        if else_used or self._open or used.cached_pairs != len(ask.seen):
+            return None
+        return ask.seen
 
     def tell(self) -> None:
         """Log what got no score though it was asked for: a line a request."""

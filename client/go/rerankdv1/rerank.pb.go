@@ -8,8 +8,8 @@
 // for at least a year. A release's own version follows from this: a new field is a minor one.
 //
 // Errors. A call that rerankd fails carries a google.rpc.ErrorInfo (domain "rerankd") whose `reason`
-// is one of these, beside the details named here. What gRPC itself refuses carries none: a message
-// of more than twice the size limit (RESOURCE_EXHAUSTED), or one that cannot be decoded.
+// is one of these, beside the details named here. What gRPC itself refuses carries none, such as a
+// message of more than twice the size limit (RESOURCE_EXHAUSTED).
 //
 //   status               reason              details                 what it means
 //   INVALID_ARGUMENT     INVALID_REQUEST     BadRequest              fields break a rule written below;

@@ -4,17 +4,22 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
+import grpc
 from rerankd.v1 import rerank_pb2 as pb
-from rerankd.v1.rerank_pb2_grpc import RerankServiceServicer
+from rerankd_server.api.replies import Call, Replies
 from rerankd_server.api.status import Context, statuses
 from rerankd_server.api.validation import Limits, to_domain
-from rerankd_server.reranker import Ranking, Reranker, RerankRequest
+from rerankd_server.errors import InvalidRequestError, Violation
+from rerankd_server.reranker import Ranking, Reranker
 from rerankd_server.scoring.scorer import Reason, Source, Usage
 
 _log = structlog.get_logger()
+
+SERVICE = pb.DESCRIPTOR.services_by_name["RerankService"].full_name
 
 _SOURCES = {
     None: pb.SCORE_SOURCE_UNSPECIFIED,
@@ -35,52 +40,76 @@ _LETTING_GO = 20e-6
 """Seconds to let go of a document that is still being scored: about twice what was measured."""
 
 
-class RerankService(RerankServiceServicer):
+class RerankService:
     """`rerankd.v1.RerankService` over a Reranker.
 
     A call ends `margin` seconds before its deadline, and after `time_limit` seconds at the latest.
+    `replies` knows what was answered before.
     """
 
     def __init__(
-        self, reranker: Reranker, limits: Limits, margin: float, time_limit: float
+        self,
+        reranker: Reranker,
+        replies: Replies,
+        limits: Limits,
+        margin: float,
+        time_limit: float,
     ) -> None:
         self._reranker = reranker
+        self._replies = replies
         self._limits = limits
         self._margin = margin
         self._time_limit = time_limit
 
-    # Written out rather than yielded: a generator that is left at a `yield` is closed by nobody.
-    async def Rerank(  # type: ignore[override]
-        self, request: pb.RerankRequest, context: Context
-    ) -> None:
-        """Stream rankings; see the proto."""
-        async with statuses(context):
-            asked = self._read(request)
-            async with aclosing(self._answers(asked, request, context)) as answers:
-                async for answer in answers:
-                    await context.write(answer)
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Serve it there. Requests are read, and replies written, by `replies` and by hand."""
+        read = self._replies.read
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "Rerank": grpc.unary_stream_rpc_method_handler(self.rerank, read),
+            "RerankOnce": grpc.unary_unary_rpc_method_handler(self.rerank_once, read),
+            "ListModels": grpc.unary_unary_rpc_method_handler(
+                self.list_models,
+                pb.ListModelsRequest.FromString,
+                pb.ListModelsResponse.SerializeToString,
+            ),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
 
-    async def RerankOnce(self, request: pb.RerankRequest, context: Context) -> pb.RerankResponse:
+    # Written out rather than yielded: a generator that is left at a `yield` is closed by nobody.
+    async def rerank(self, call: Call, context: Context) -> None:
+        """Stream rankings; see the proto."""
+        async with statuses(context), aclosing(self._answers(call, context)) as answers:
+            async for answer in answers:
+                await context.write(answer)
+
+    async def rerank_once(self, call: Call, context: Context) -> bytes:
         """Give the final ranking; see the proto."""
-        async with statuses(context):
-            asked = replace(self._read(request), partial_results=False)
-            async with aclosing(self._answers(asked, request, context)) as answers:
-                return await anext(answers)
+        async with statuses(context), aclosing(self._answers(call, context, once=True)) as answers:
+            return await anext(answers)
         raise AssertionError("unreachable: a failed call is aborted")
 
-    def _read(self, request: pb.RerankRequest) -> RerankRequest:
-        return to_domain(request, self._limits, self._reranker.find)
-
     async def _answers(
-        self, asked: RerankRequest, request: pb.RerankRequest, context: Context
-    ) -> AsyncGenerator[pb.RerankResponse]:
+        self, call: Call, context: Context, *, once: bool = False
+    ) -> AsyncGenerator[bytes]:
         started = time.perf_counter()
-        seconds = self._seconds(context.time_remaining(), len(request.documents))
+        if call.reply:
+            _tell(call.reply.ranking, time.perf_counter() - started)
+            yield call.reply.message
+            return
+        request = call.request
+        if request is None:
+            raise InvalidRequestError([Violation("request", "is no message of the API's")])
+        asked = to_domain(request, self._limits, self._reranker.find)
+        if once:
+            asked = replace(asked, partial_results=False)
+        seconds = self._seconds(context.time_remaining(), len(asked.candidates))
         async with aclosing(self._reranker.rerank(asked, seconds)) as rankings:
             async for ranking in rankings:
+                message = _to_message(ranking, request).SerializeToString()
                 if ranking.is_final:
+                    self._replies.keep(call, message, ranking)
                     _tell(ranking, time.perf_counter() - started)
-                yield _to_message(ranking, request)
+                yield message
 
     def _seconds(self, remaining: float | None, documents: int) -> float:
         """Give the time that a call may take. Of little time, half is kept for the answer's way."""
@@ -89,7 +118,7 @@ class RerankService(RerankServiceServicer):
             return self._time_limit
         return min(self._time_limit, max(remaining - margin, remaining / 2))
 
-    async def ListModels(
+    async def list_models(
         self,
         request: pb.ListModelsRequest,
         context: Context,

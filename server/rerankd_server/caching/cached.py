@@ -45,6 +45,7 @@ class Cached(Generic[T]):
 
         found = await self._store.read(list(places)) if ask.cache_mode.reads else {}
         if found:
+            ask.seen.update(found)
             yield Progress(
                 found=self._by_place(found, places),
                 source=Source.CACHE,

@@ -1,14 +1,11 @@
-"""What was read or stored last, in memory: a warm pair is found without a look at the disk.
-
-Two generations stand in for an order of use: what is used is in the young one or moves there; when
-the young one is full it becomes the old one, and what was in that and not used since is forgotten.
-"""
+"""What was read or stored last, in memory: a warm pair is found without a look at the disk."""
 
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from rerankd_server.caching.generations import Generations
 from rerankd_server.caching.store import Store
 from rerankd_server.scoring.scorer import Finding, Score
 
@@ -34,56 +31,47 @@ class Memory:
 
     def __init__(self, store: Store, limit: int) -> None:
         self._store = store
-        self._most = limit // 2
-        """Bytes of one generation."""
-        self._young: dict[bytes, Finding] = {}
-        self._old: dict[bytes, Finding] = {}
-        self._size = 0
-        """Bytes of the young one."""
+        self._kept: Generations[Finding] = Generations(limit, _size)
 
     async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Finding]:
         """Give what is kept here or in the store; see `Findings`."""
         oldest = self._store.oldest()
+        get = self._kept.get
         found: dict[bytes, Finding] = {}
         missing = []
         for key in keys:
-            finding = self._young.get(key) or self._revived(key)
+            finding = get(key)
             if finding is None or finding.scored_at < oldest:
                 missing.append(key)
             else:
                 found[key] = finding
         if missing:
-            stored = await self._store.read(missing)
-            self._keep({key: each for key, each in stored.items() if self._is_news(key, each)})
-            found.update(stored)
+            for key, finding in (await self._store.read(missing)).items():
+                found[key] = self._newer(key, finding)
         return found
 
     async def write(self, findings: Mapping[bytes, Finding]) -> None:
         """Keep `findings` here and in the store; see `Findings`."""
         await self._store.write(findings)
-        self._keep(findings)
-
-    def _is_news(self, key: bytes, finding: Finding) -> bool:
-        """Whether nothing newer was written since `finding` was read."""
-        young = self._young.get(key)
-        return young is None or young.scored_at < finding.scored_at
-
-    def _revived(self, key: bytes) -> Finding | None:
-        finding = self._old.get(key)
-        if finding is not None:
-            self._keep({key: finding})
-        return finding
-
-    def _keep(self, findings: Mapping[bytes, Finding]) -> None:
         for key, finding in findings.items():
-            size = _size(finding)
-            if key not in self._young:
-                if self._size + size > self._most:
-                    self._old, self._young, self._size = self._young, {}, 0
-                if size > self._most:
-                    continue
-                self._size += size
-            self._young[key] = _slim(finding)
+            self._kept.put(key, _slim(finding))
+
+    def has(self, findings: Mapping[bytes, Finding]) -> bool:
+        """Whether these very findings would be read now, without a look at the disk."""
+        oldest = self._store.oldest()
+        get = self._kept.get
+        return all(
+            get(key) is finding and finding.scored_at >= oldest for key, finding in findings.items()
+        )
+
+    def _newer(self, key: bytes, stored: Finding) -> Finding:
+        """Keep what was read, unless something newer was written meanwhile; gives what is kept."""
+        kept = self._kept.get(key)
+        if kept is not None and kept.scored_at >= stored.scored_at:
+            return kept
+        slim = _slim(stored)
+        self._kept.put(key, slim)
+        return slim
 
 
 def _size(finding: Finding) -> int:

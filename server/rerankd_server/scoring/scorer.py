@@ -66,6 +66,8 @@ class Ask:
     cache_mode: CacheMode = CacheMode.READ_WRITE
     caller: object = field(default_factory=object, compare=False)
     """Stands for the request that asks, which may ask several scorers."""
+    seen: "dict[bytes, Finding]" = field(default_factory=dict, compare=False)
+    """What caches had for this request, by key: they fill it in."""
 
 
 def _always() -> bool:

@@ -1,0 +1,44 @@
+"""A bounded map that forgets what was not used lately.
+
+Two generations stand in for an order of use: what is used is in the young one, or moves there; when
+the young one is full it becomes the old one, and what was in that and not used since is forgotten.
+"""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+V = TypeVar("V")
+
+
+class Generations(Generic[V]):
+    """Keeps values by key, in about `limit` bytes at most; `size` gives those of a value."""
+
+    def __init__(self, limit: int, size: Callable[[V], int]) -> None:
+        self._most = limit // 2
+        """Bytes of one generation."""
+        self._measure = size
+        self._young: dict[bytes, V] = {}
+        self._old: dict[bytes, V] = {}
+        self._size = 0
+        """Bytes of the young one."""
+
+    def get(self, key: bytes) -> V | None:
+        """Give the value of `key`, or None. A use of it."""
+        value = self._young.get(key)
+        if value is None and (value := self._old.get(key)) is not None:
+            self.put(key, value)
+        return value
+
+    def put(self, key: bytes, value: V) -> None:
+        """Keep `value`, unless it takes more than there is."""
+        before = self._young.pop(key, None)
+        if before is not None:
+            self._size -= self._measure(before)
+        self._old.pop(key, None)
+        size = self._measure(value)
+        if size > self._most:
+            return
+        if self._size + size > self._most:
+            self._old, self._young, self._size = self._young, {}, 0
+        self._young[key] = value
+        self._size += size
