@@ -20,9 +20,7 @@ from bench.processes import child, model
 from clients.golden import PROJECT, RUNNERS
 from support.process import environment, serving
 
-_OPTIMISED = {"rust": [str(PROJECT / "client/rust/target/release/examples/conformance")]}
-"""Runners that tests have in a slower build."""
-_CALLS = 500
+_CALLS = 300
 _MOST = 1.5
 """Times the floor, at the median."""
 
@@ -51,9 +49,8 @@ async def measure(languages: Sequence[str], folder: Path) -> Sequence[Cost]:
 
 
 async def _measure(language: str, rerankd: str, floor: str) -> Cost:
-    runner = _OPTIMISED.get(language, RUNNERS[language])
     process = await asyncio.create_subprocess_exec(
-        *(*runner, "bench", f"rerankd={rerankd}", f"floor={floor}", f"calls={_CALLS}"),
+        *(*RUNNERS[language], "bench", f"rerankd={rerankd}", f"floor={floor}", f"calls={_CALLS}"),
         env=environment(),
         cwd=PROJECT,
         stdout=asyncio.subprocess.PIPE,
