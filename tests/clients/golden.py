@@ -106,6 +106,7 @@ async def _take(
     request = case.get("request", {})
     texts = [document["text"] for document in request.get("documents", ())]
     held = [text for text in texts if text.startswith("held")]
+    assert seen.end is None, f"{case['name']}: the runner said more after its end"
     if "ranking" in event:
         seen.rankings.append(event["ranking"])
         if case.get("server") == "dying":

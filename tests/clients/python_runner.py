@@ -71,7 +71,7 @@ def _perform(case: Case, given: Mapping[str, str]) -> Iterator[Event]:
                 for count, ranking in enumerate(rankings, 1):
                     yield {"ranking": _ranking(ranking)}
                     if count == case.get("leaveAfter"):
-                        rankings.close()  # type: ignore[attr-defined]
+                        rankings.close()
                         yield {"end": {"code": "LEFT"}}
                         return
         yield {"end": {"code": "OK"}}
@@ -100,7 +100,7 @@ async def _perform_async(case: Case, given: Mapping[str, str]) -> AsyncGenerator
                     count += 1
                     yield {"ranking": _ranking(ranking)}
                     if count == case.get("leaveAfter"):
-                        await rankings.aclose()  # type: ignore[attr-defined]
+                        await rankings.aclose()
                         yield {"end": {"code": "LEFT"}}
                         return
         yield {"end": {"code": "OK"}}

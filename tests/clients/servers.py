@@ -64,6 +64,7 @@ _FAILURES: Mapping[str, Callable[[], web.Response]] = {
     "no-key": lambda: failure(401),
     "no-quota": lambda: failure(429, "insufficient_quota"),
     "limited": lambda: failure(429, headers={"retry-after": "7"}),
+    "limited-for-long": lambda: failure(429, headers={"retry-after": "7"}),
     "limited-once": lambda: failure(429, headers={"retry-after-ms": "300"}),
     "down": lambda: failure(503),
     "down-once": lambda: failure(503),
@@ -119,6 +120,7 @@ async def all_servers(folder: Path, judgements: Judgements) -> AsyncGenerator[Se
             "rerankd": app,
             "small": small,
             "dying": dying.address,
+            "busy": await stack.enter_async_context(_scripted(Busy().answer)),
             "guarded": await stack.enter_async_context(_scripted(_behind_a_token)),
             "secure": secure,
             "newer": await stack.enter_async_context(_scripted(_newer)),
@@ -199,6 +201,23 @@ async def _scripted(
         yield f"127.0.0.1:{port}"
     finally:
         await server.stop(None)
+
+
+class Busy:
+    """Asks the first caller to come again in 400 ms, and answers whoever did not come sooner."""
+
+    def __init__(self) -> None:
+        self._not_before: float | None = None
+
+    async def answer(self, request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        now = asyncio.get_running_loop().time()
+        if self._not_before is None:
+            self._not_before = now + 0.4
+            again = (("grpc-retry-pushback-ms", "400"),)
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "busy", trailing_metadata=again)
+        if now < self._not_before:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "came too soon")
+        return pb.RerankResponse(is_final=True, model="judge").SerializeToString()
 
 
 async def _newer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:

@@ -3,10 +3,15 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from google.rpc import error_details_pb2 as details_pb
+from google.rpc import status_pb2
+from grpc.aio import insecure_channel as aio_channel
 
 import grpc
 from rerankd import (
@@ -238,6 +243,60 @@ async def test_a_channel_of_the_callers_own_stays_open(client: Either) -> None:
                 await asynchronous.rerank("q", ["1 a"])
 
 
+async def test_closing_what_is_iterated_over_ends_the_call(
+    client: Either, provider: FakeProvider
+) -> None:
+    await client.rerank("q", ["2 a"])
+    provider.answer = Gate(label_in)
+    async with AsyncClient(client.address) as asynchronous:
+        rankings = asynchronous.rerank_partial("q", ["2 a", "9 b"])
+        async with aclosing(rankings):
+            assert (await anext(rankings))[0].score == 0.2
+        with pytest.raises(StopAsyncIteration):
+            await anext(rankings)
+
+
+async def test_calls_of_a_client_that_is_closed(client: Either, provider: FakeProvider) -> None:
+    gate = Gate(label_in)
+    provider.answer = gate
+    blocking, asynchronous = Client(client.address), AsyncClient(client.address)
+    calls = [
+        asyncio.create_task(asyncio.to_thread(blocking.rerank, "q", ["1 a"])),
+        asyncio.create_task(asynchronous.rerank("q", ["2 b"])),
+    ]
+    await gate.arrived(2)
+    await asyncio.to_thread(blocking.close)
+    await asynchronous.close()
+    later = [asyncio.to_thread(blocking.models), asynchronous.models()]
+    for call in (*calls, *later):
+        with pytest.raises(RerankError) as caught:
+            await call
+        assert caught.value.code is grpc.StatusCode.CANCELLED
+
+
+async def test_a_task_that_is_cancelled_stays_so(client: Either, provider: FakeProvider) -> None:
+    gate = Gate(label_in)
+    provider.answer = gate
+    asynchronous = AsyncClient(client.address)
+    call = asyncio.create_task(asynchronous.rerank("q", ["1 a"]))
+    await gate.arrived(1)
+    call.cancel()
+    await asynchronous.close()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+def test_a_detail_that_cannot_be_read_is_none() -> None:
+    status = status_pb2.Status(code=3, message="m")
+    for kind in (details_pb.ErrorInfo, details_pb.RetryInfo, details_pb.BadRequest):
+        broken = status.details.add()
+        broken.type_url = f"type.googleapis.com/{kind.DESCRIPTOR.full_name}"
+        broken.value = b"\x0a\x7f"
+    trailers = [("grpc-status-details-bin", status.SerializeToString())]
+    error = to_error(grpc.StatusCode.INVALID_ARGUMENT, "m", trailers, "there")
+    assert (error.reason, error.retry_after, list(error.violations)) == ("", None, [])
+
+
 def test_a_status_without_details_or_class_of_its_own() -> None:
     error = to_error(grpc.StatusCode.DATA_LOSS, None, None, "there")
     assert (type(error), str(error), error.code) == (
@@ -259,10 +318,51 @@ async def test_a_token_is_not_sent_in_plain_text() -> None:
                 make(address, token="t")
 
 
-async def test_a_way_to_connect_that_does_not_exist() -> None:
-    for make in (Client, AsyncClient):
-        with pytest.raises(TypeError, match="'tsl'"):
-            make(tsl=True)  # type: ignore[call-arg]
+@pytest.mark.parametrize(
+    ("connection", "said"),
+    [
+        ({"tsl": True}, "'tsl'"),
+        ({"tls": b" "}, "tls: holds no certificate"),
+        ({"tls": "ca.pem"}, "tls: takes True, roots in PEM as bytes, or credentials"),
+        ({"token": ""}, "token: is empty, or holds characters that no header takes"),
+        ({"token": "SECRET\n"}, "token: is empty, or holds characters that no header takes"),
+        ({"token": "SÉCRET"}, "token: is empty, or holds characters that no header takes"),
+        ({"service_config": "{"}, "service_config: is no JSON object"),
+        ({"service_config": "[]"}, "service_config: is no JSON object"),
+        ({"channel": True, "token": "t"}, "'token' is the channel's to say"),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused_at_once(
+    connection: dict[str, Any], said: str
+) -> None:
+    for make, opened in ((Client, grpc.insecure_channel), (AsyncClient, aio_channel)):
+        given = connection | ({"channel": opened("127.0.0.1:1")} if "channel" in connection else {})
+        with pytest.raises((TypeError, ValueError), match=said) as caught:
+            make(**given)
+        assert "SECRET" not in str(caught.value)
+
+
+async def test_credentials_of_ones_own() -> None:
+    credentials = grpc.ssl_channel_credentials()
+    with Client("127.0.0.1:9", tls=credentials) as client, pytest.raises(UnavailableError):
+        client.models()
+
+
+async def test_no_proxy_leads_to_this_machine(
+    client: Either, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    port = client.address.rpartition(":")[2]
+    for address in (client.address, f"dns:///localhost:{port}", f"ipv4:127.0.0.1:{port}"):
+        async with AsyncClient(address, token="t") as local:
+            assert await local.models()
+
+
+@pytest.mark.parametrize("seconds", [math.inf, 1e15])
+async def test_a_timeout_beyond_all_measure(client: Either, seconds: float) -> None:
+    client.timeout = seconds
+    assert len(await client.rerank("q", ["1 a"])) == 1
 
 
 async def test_a_server_that_falls_silent(tmp_path: Path, provider: FakeProvider) -> None:

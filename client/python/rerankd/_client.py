@@ -1,21 +1,16 @@
 """The clients: one that blocks, and its twin for asyncio."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack, cast
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack, cast
 
 import grpc.aio
 
 import grpc
-from rerankd._channel import (
-    ADDRESS,
-    Connection,
-    metadata_of,
-    open_aio_channel,
-    open_channel,
-)
-from rerankd._errors import to_error
+from rerankd._channel import ADDRESS, Connection, Metadata, Way, way_to
+from rerankd._errors import RerankError, to_error
 from rerankd._types import (
     Document,
     Model,
@@ -32,15 +27,50 @@ if TYPE_CHECKING:
     from rerankd.v1.rerank_pb2_grpc import RerankServiceAsyncStub
 
 _ELSEWHERE = "the end of its channel"
+_FOR_EVER = 10.0 * 365 * 24 * 3600
+"""Seconds. gRPC takes a deadline that is further away for one that is over."""
+
+_Channel = TypeVar("_Channel", grpc.Channel, grpc.aio.Channel)
 
 
-class Client:
+class _Caller:
+    """What both clients know of their calls."""
+
+    _timeout: float | None
+    _where: str
+    _closed = False
+
+    def _seconds(self, timeout: float | None) -> float | None:
+        """Give what gRPC takes for a deadline."""
+        seconds = self._timeout if timeout is None else timeout
+        return None if seconds is None or seconds > _FOR_EVER else seconds
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Raise our errors in place of grpc's."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            trailers = error.trailing_metadata()
+            raise to_error(error.code(), error.details(), trailers, self._where) from None
+        except grpc.RpcError as error:
+            call = cast("grpc.Call", error)
+            trailers = call.trailing_metadata()
+            raise to_error(call.code(), call.details(), trailers, self._where) from None
+        except (asyncio.CancelledError, grpc.aio.UsageError, ValueError):
+            # What gRPC raises where its channel is closed; a task that is cancelled is another.
+            if not self._closed or _is_cancelled():
+                raise
+            raise RerankError("the client is closed", grpc.StatusCode.CANCELLED) from None
+
+
+class Client(_Caller):
     """A client that blocks. Threads may share it; close it, or use it as a context manager.
 
     `timeout` is each call's deadline in seconds; None waits for ever. `connection` is TLS, token,
     retries and keepalive: see `Connection`. `channel` is one of your own in place of all that, to
-    wherever it leads; it stays yours to close. Raises ValueError for an address that gRPC does not
-    have, and for a token that would be sent in plain text.
+    wherever it leads; it stays yours to close. Raises ValueError or TypeError for an address, a
+    token or another option that cannot be meant.
     """
 
     def __init__(
@@ -52,10 +82,10 @@ class Client:
         **connection: Unpack[Connection],
     ) -> None:
         self._timeout = timeout
-        self._where = address if channel is None else _ELSEWHERE
-        self._metadata = metadata_of(connection)
         self._own_channel = channel is None
-        self._channel = channel or open_channel(address, connection)
+        self._channel, self._where, self._metadata = _channel(
+            channel, Way.open, address, connection
+        )
         self._stub = RerankServiceStub(self._channel)
 
     def rerank(
@@ -71,7 +101,7 @@ class Client:
         `timeout` replaces the client's. Raises RerankError.
         """
         request = to_request(query, documents, options, partial_results=False)
-        with _errors(self._where):
+        with self._errors():
             return to_ranking(
                 self._stub.RerankOnce(
                     request, timeout=self._seconds(timeout), metadata=self._metadata
@@ -85,13 +115,14 @@ class Client:
         *,
         timeout: float | None = None,
         **options: Unpack[Options],
-    ) -> Iterator[Ranking]:
+    ) -> Generator[Ranking]:
         """Yield better and better rankings, each of them whole; the last has `is_final` set.
 
-        Takes and raises the same as `rerank`. Leaving the loop early ends the call.
+        Takes and raises the same as `rerank`. Leaving the loop early ends the call, as soon as
+        nobody holds what it iterates over; `contextlib.closing` around that ends it at once.
         """
         request = to_request(query, documents, options, partial_results=True)
-        with _errors(self._where):
+        with self._errors():
             call = self._stub.Rerank(
                 request, timeout=self._seconds(timeout), metadata=self._metadata
             )
@@ -103,7 +134,7 @@ class Client:
 
     def models(self, *, timeout: float | None = None) -> Sequence[Model]:
         """List the models that a call may name, the default first. Raises RerankError."""
-        with _errors(self._where):
+        with self._errors():
             request = pb.ListModelsRequest()
             return to_models(
                 self._stub.ListModels(
@@ -111,11 +142,9 @@ class Client:
                 )
             )
 
-    def _seconds(self, timeout: float | None) -> float | None:
-        return self._timeout if timeout is None else timeout
-
     def close(self) -> None:
-        """Close the channel."""
+        """Close the channel. Calls that are under way, and later ones, raise RerankError."""
+        self._closed = True
         if self._own_channel:
             self._channel.close()
 
@@ -131,7 +160,7 @@ class Client:
         self.close()
 
 
-class AsyncClient:
+class AsyncClient(_Caller):
     """The asyncio twin of `Client`: same methods, same arguments, same errors."""
 
     def __init__(
@@ -143,10 +172,10 @@ class AsyncClient:
         **connection: Unpack[Connection],
     ) -> None:
         self._timeout = timeout
-        self._where = address if channel is None else _ELSEWHERE
-        self._metadata = metadata_of(connection)
         self._own_channel = channel is None
-        self._channel = channel or open_aio_channel(address, connection)
+        self._channel, self._where, self._metadata = _channel(
+            channel, Way.open_aio, address, connection
+        )
         self._stub = cast("RerankServiceAsyncStub", RerankServiceStub(self._channel))
 
     async def rerank(
@@ -159,7 +188,7 @@ class AsyncClient:
     ) -> Ranking:
         """Rank `documents`; see `Client.rerank`."""
         request = to_request(query, documents, options, partial_results=False)
-        with _errors(self._where):
+        with self._errors():
             return to_ranking(
                 await self._stub.RerankOnce(
                     request, timeout=self._seconds(timeout), metadata=self._metadata
@@ -173,10 +202,13 @@ class AsyncClient:
         *,
         timeout: float | None = None,  # noqa: ASYNC109
         **options: Unpack[Options],
-    ) -> AsyncIterator[Ranking]:
-        """Yield better and better rankings; see `Client.rerank_partial`."""
+    ) -> AsyncGenerator[Ranking]:
+        """Yield better and better rankings; see `Client.rerank_partial`.
+
+        Here it is `contextlib.aclosing` that ends the call at once.
+        """
         request = to_request(query, documents, options, partial_results=True)
-        with _errors(self._where):
+        with self._errors():
             call = self._stub.Rerank(
                 request, timeout=self._seconds(timeout), metadata=self._metadata
             )
@@ -192,7 +224,7 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> Sequence[Model]:
         """List the models; see `Client.models`."""
-        with _errors(self._where):
+        with self._errors():
             request = pb.ListModelsRequest()
             return to_models(
                 await self._stub.ListModels(
@@ -200,11 +232,9 @@ class AsyncClient:
                 )
             )
 
-    def _seconds(self, timeout: float | None) -> float | None:
-        return self._timeout if timeout is None else timeout
-
     async def close(self) -> None:
-        """Close the channel."""
+        """Close the channel. Calls that are under way, and later ones, raise RerankError."""
+        self._closed = True
         if self._own_channel:
             await self._channel.close()
 
@@ -220,13 +250,21 @@ class AsyncClient:
         await self.close()
 
 
-@contextmanager
-def _errors(where: str) -> Iterator[None]:
-    """Raise our errors in place of grpc's."""
+def _channel(
+    own: _Channel | None, opening: Callable[[Way], _Channel], address: str, connection: Connection
+) -> tuple[_Channel, str, Metadata]:
+    """Give the channel, where it leads in words, and what is sent along with each call."""
+    if own is not None:
+        if connection:
+            raise TypeError(f"{min(connection)!r} is the channel's to say, where you give one")
+        return own, _ELSEWHERE, ()
+    way = way_to(address, connection)
+    return opening(way), address, way.metadata
+
+
+def _is_cancelled() -> bool:
     try:
-        yield
-    except grpc.aio.AioRpcError as error:
-        raise to_error(error.code(), error.details(), error.trailing_metadata(), where) from None
-    except grpc.RpcError as error:
-        call = cast("grpc.Call", error)
-        raise to_error(call.code(), call.details(), call.trailing_metadata(), where) from None
+        task = asyncio.current_task()
+    except RuntimeError:
+        return False
+    return task is not None and task.cancelling() > 0

@@ -151,6 +151,9 @@ def _detail(status: status_pb2.Status, kind: type[_Detail]) -> _Detail | None:
     for packed in status.details:
         if packed.Is(kind.DESCRIPTOR):
             detail = kind()
-            packed.Unpack(detail)
+            try:
+                packed.Unpack(detail)
+            except DecodeError:
+                return None
             return detail
     return None

@@ -79,7 +79,7 @@ def _size(finding: Finding) -> int:
 
 
 def _slim(finding: Finding) -> Finding:
-    """Leave out what nobody asks a stored score for."""
-    if isinstance(finding, Score) and finding.labels:
+    """Leave out what nobody asks a stored score for, and have each model's name once."""
+    if isinstance(finding, Score):
         return replace(finding, labels=(), model=sys.intern(finding.model))
-    return finding
+    return replace(finding, model=sys.intern(finding.model))
