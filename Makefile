@@ -10,6 +10,7 @@ GENERATED := docs/api.md client/python/rerankd/v1 client/python/rerankd/service_
 
 .PHONY: setup generate generate-python generate-go generate-typescript check-generated check-proto \
 	lint test test-peers clients client-go client-typescript client-java client-rust \
+	build-go build-typescript build-java build-rust \
 	example-python example-go example-typescript example-java example-rust \
 	bench bench-clients quality demo serve format clean
 
@@ -111,29 +112,45 @@ HERE := $(foreach each,$(TOOLS),$(if $(shell command -v $(firstword $(subst =, ,
 MISSING := $(filter-out $(HERE),go typescript java rust)
 COMMA := ,
 EMPTY :=
-CLIENTS := $(subst $(EMPTY) $(EMPTY),$(COMMA),python python-asyncio $(HERE))
+CLIENTS := $(subst $(EMPTY) $(EMPTY),$(COMMA),$(strip python python-asyncio $(HERE)))
 
 clients: setup $(HERE:%=client-%)
-	$(BIN)/pytest tests/clients/test_golden.py tests/clients/test_examples_of_clients.py --clients=$(CLIENTS)
-	@$(if $(MISSING),echo "skipped, for want of its toolchain: $(MISSING)",echo "skipped: none")
+	$(BIN)/pytest tests/clients/test_golden.py tests/clients/test_examples_of_clients.py \
+		--clients=$(CLIENTS)
+	@$(if $(MISSING),echo "skipped for want of a toolchain: $(MISSING)",echo "skipped: none")
 
-client-go:
+client-go: build-go
 	test -z "$$(gofmt -l $(GO))" || { gofmt -d $(GO); exit 1; }
 	go -C $(GO) vet ./...
 	go -C $(GO) test ./...
-	go -C $(GO) build -o build/ ./internal/conformance ./example
 
-client-typescript: $(TYPESCRIPT)/node_modules/.package-lock.json
+client-typescript: build-typescript
 	npm --prefix $(TYPESCRIPT) run --silent lint
 	npm --prefix $(TYPESCRIPT) test --silent
 
+# Not -q, which hides the very warnings that fail the build.
+MAVEN := mvn -B -ntp -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -f client/java
+
 client-java:
-	mvn -B -ntp -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -f client/java test dependency:copy-dependencies
+	$(MAVEN) test dependency:copy-dependencies
 
 client-rust:
 	cd client/rust && cargo fmt --check
 	cd client/rust && cargo clippy --quiet --features tls --all-targets -- -D warnings
 	cd client/rust && cargo test --quiet --features tls
+
+# What the golden cases and the benchmark run.
+build-go:
+	go -C $(GO) build -o build/ ./internal/conformance ./example
+
+build-typescript: $(TYPESCRIPT)/node_modules/.package-lock.json
+	npm --prefix $(TYPESCRIPT) run --silent build
+
+build-java:
+	$(MAVEN) test-compile dependency:copy-dependencies
+
+build-rust:
+	cd client/rust && cargo build --quiet --features tls --examples
 
 # Each beside `make serve`.
 example-python: setup
@@ -142,8 +159,7 @@ example-python: setup
 example-go:
 	go -C $(GO) run ./example
 
-example-typescript: $(TYPESCRIPT)/node_modules/.package-lock.json
-	npm --prefix $(TYPESCRIPT) run --silent build
+example-typescript: build-typescript
 	npm --prefix $(TYPESCRIPT) run --silent example
 
 example-java:
@@ -153,7 +169,7 @@ example-rust:
 	cd client/rust && cargo run --quiet --example rank
 
 # What a warm call costs from each language, over the least that it can cost.
-bench-clients: clients
+bench-clients: setup $(HERE:%=build-%)
 	@PYTHONPATH=tests $(BIN)/python -m bench.clients $(subst $(COMMA), ,$(CLIENTS))
 
 bench: setup

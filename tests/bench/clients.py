@@ -1,7 +1,6 @@
 """What a warm call costs from each language: `python -m bench.clients LANGUAGE...`.
 
-Each language's client calls rerankd and the floor in turns, so that what drifts hits both. Prints a
-table, and exits with 1 where a client is over its limit.
+Each language's client calls rerankd and the floor in turns, so that what drifts hits both.
 """
 
 import asyncio
@@ -17,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.processes import child, model
+from bench.row import REACHED
 from clients.golden import PROJECT, RUNNERS
 from support.process import environment, serving
 
@@ -66,13 +66,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rerankd-bench-") as folder:
         costs = asyncio.run(measure(languages, Path(folder)))
     Console().print(_table(costs))
-    sys.exit(any(cost.ratio > _MOST for cost in costs))
 
 
 def _table(costs: Sequence[Cost]) -> Table:
-    table = Table(title=f"100 documents of 750 characters, warm, {_CALLS} calls, milliseconds")
+    table = Table(
+        title=f"100 documents of 750 characters, {_CALLS} calls: ms; at most {_MOST} times"
+    )
     table.add_column("client")
-    for heading in ("floor p50", "p99", "rerankd p50", "p99", "times", "at most"):
+    for heading in ("floor p50", "p99", "rerankd p50", "p99", "times", "reached"):
         table.add_column(heading, justify="right")
     for cost in costs:
         figures = [
@@ -80,7 +81,7 @@ def _table(costs: Sequence[Cost]) -> Table:
             for times in (cost.floor, cost.rerankd)
             for figure in (median, _p99)
         ]
-        table.add_row(cost.language, *figures, f"{cost.ratio:.2f}", f"{_MOST}")
+        table.add_row(cost.language, *figures, f"{cost.ratio:.2f}", REACHED[cost.ratio <= _MOST])
     return table
 
 

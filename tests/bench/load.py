@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from rich.text import Text
 
 from bench.cold import cold
 from bench.cost import cost
@@ -18,7 +17,7 @@ from bench.fairness import fairness
 from bench.herd import herd
 from bench.million import million
 from bench.rate import rate
-from bench.row import Bench, Row
+from bench.row import REACHED, Bench, Row
 
 _BENCHES: Mapping[str, Bench] = {
     "herd": herd,
@@ -28,11 +27,6 @@ _BENCHES: Mapping[str, Bench] = {
     "fairness": fairness,
     "rate": rate,
     "million": million,
-}
-_REACHED = {
-    True: Text("yes", style="green"),
-    False: Text("no", style="red"),
-    None: Text(""),
 }
 
 
@@ -62,7 +56,7 @@ def _table(rows: Sequence[Row]) -> Table:
     for name in ("what", "reach", "measured", "reached"):
         drawn.add_column(name)
     for row in rows:
-        drawn.add_row(row.what, row.reach, row.measured, _REACHED[row.reached])
+        drawn.add_row(row.what, row.reach, row.measured, REACHED[row.reached])
     return drawn
 
 

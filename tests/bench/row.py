@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import Progress
+from rich.text import Text
 
+REACHED = {
+    True: Text("yes", style="green"),
+    False: Text("no", style="red"),
+    None: Text(""),
+}
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
