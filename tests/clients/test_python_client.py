@@ -32,6 +32,7 @@ from rerankd import (
     UnscoredReason,
     Usage,
 )
+from rerankd._channel import way_to
 from rerankd._errors import to_error
 from rerankd_server import app as app_module
 from support.network import proxy
@@ -340,6 +341,11 @@ async def test_what_cannot_be_meant_is_refused_at_once(
         with pytest.raises((TypeError, ValueError), match=said) as caught:
             make(**given)
         assert "SECRET" not in str(caught.value)
+
+
+def test_a_server_that_is_back_is_found_soon() -> None:
+    options = dict(way_to("127.0.0.1:9", {}).options)
+    assert options["grpc.max_reconnect_backoff_ms"] == 2000  # gRPC's own: two minutes
 
 
 async def test_credentials_of_ones_own() -> None:

@@ -27,6 +27,11 @@ _UNLIMITED = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
+# A server that is back is found soon: gRPC by itself waits for up to two minutes.
+_RECONNECTING = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
 _MOST_REPEATED = 256 << 20
 """Bytes of requests that are kept to be sent again: gRPC's 256 KiB are soon too few."""
 _LOCAL = re.compile(
@@ -110,6 +115,7 @@ def _credentials(tls: object) -> grpc.ChannelCredentials | None:
 
 def _options(connection: Connection, *, is_local: bool) -> Iterator[tuple[str, int | str]]:
     yield from _UNLIMITED
+    yield from _RECONNECTING
     if is_local:
         yield ("grpc.enable_http_proxy", 0)
     if "service_config" in connection:
