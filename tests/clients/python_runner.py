@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import sys
 import time
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str]) -> None:
     mode, *rest = arguments[with_asyncio:]
     given = dict(each.split("=", 1) for each in rest if "=" in each)
     if mode == "bench":
-        figures = _bench(given["rerankd"], given["floor"], int(given["calls"]))
+        figures = _bench(given["rerankd"], given["floor"], int(given["calls"]), given.get("order"))
         print(json.dumps(figures))  # noqa: T201
         return
     for case in json.loads(Path(rest[0]).read_text())["cases"]:
@@ -226,11 +227,16 @@ def _present(**fields: Any) -> Event:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _bench(rerankd: str, floor: str, calls: int) -> Mapping[str, Sequence[float]]:
+def _bench(
+    rerankd: str, floor: str, calls: int, order: str | None
+) -> Mapping[str, Sequence[float]]:
+    """Time calls; with an `order`, the documents are shuffled before each."""
     texts = [f"{n % 11} document".ljust(750, ".") + f" {n}" for n in range(100)]
     times: dict[str, list[float]] = {"rerankd": [], "floor": []}
     with Client(rerankd) as one, Client(floor) as other:
         for n in range(calls + calls // 10):
+            if order:
+                random.shuffle(texts)
             for name, client in (("rerankd", one), ("floor", other)):
                 started = time.perf_counter()
                 best = client.rerank("why is the sky blue", texts)[0]
