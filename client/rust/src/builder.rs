@@ -15,6 +15,10 @@ use crate::{Client, Error, address};
 /// As long as gRPC's own clients try to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The most that HTTP/2 allows. All calls share it: a few answers that wait to be read would fill a
+/// lesser one, and hold up every other. Each call's own window still bounds what is unread.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
 /// The settings of a [`Client`]; see [`Client::builder`].
 #[must_use]
 pub struct Builder {
@@ -124,8 +128,9 @@ impl Builder {
             Some(json) => Policies::read(json)?,
             None => Policies::default(),
         };
-        let mut endpoint =
-            address::endpoint(&self.address, self.encrypts())?.connect_timeout(CONNECT_TIMEOUT);
+        let mut endpoint = address::endpoint(&self.address, self.encrypts())?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .initial_connection_window_size(CONNECTION_WINDOW);
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls {
             let refused = |error| Error::refused(format!("tls: {}", crate::error::words(&error)));
