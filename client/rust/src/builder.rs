@@ -52,7 +52,8 @@ impl Builder {
     }
 
     /// Encrypts the connection. `ClientTlsConfig::new().with_enabled_roots()` trusts whom this
-    /// machine trusts; `ca_certificate` and `identity` are for certificates of your own.
+    /// machine trusts; `ca_certificate` and `identity` are for certificates of your own. Its `timeout`
+    /// is always 20 s, as for all connecting.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: tonic::transport::ClientTlsConfig) -> Self {
         self.tls = Some(config);
@@ -134,6 +135,8 @@ impl Builder {
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls {
             let refused = |error| Error::refused(format!("tls: {}", crate::error::words(&error)));
+            // The timeout above ends with TCP; a handshake that hangs would block the channel for good.
+            let tls = tls.timeout(CONNECT_TIMEOUT);
             endpoint = endpoint.tls_config(tls).map_err(refused)?;
         }
         for set in self.endpoint {

@@ -2,6 +2,7 @@
 
 mod address;
 mod calls;
+mod connecting;
 mod deadlines;
 mod errors;
 mod lost;
