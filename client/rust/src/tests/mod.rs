@@ -5,6 +5,7 @@ mod calls;
 mod connecting;
 mod deadlines;
 mod errors;
+mod foreign;
 mod lost;
 mod retries;
 mod server;

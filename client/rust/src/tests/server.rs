@@ -30,6 +30,8 @@ pub(super) enum Step {
     Cut,
     /// Breaks the call alone; in place of an answer.
     Reset(Reason),
+    /// Answers as a balancer may: with an HTTP status, a content type, and no gRPC.
+    Page(u16, &'static str),
 }
 
 type Script = dyn Fn(usize) -> Vec<Step> + Send + Sync;
@@ -143,6 +145,13 @@ impl Server {
                 metadata.insert("reset", u32::from(reason).into());
                 return Err(status);
             }
+            Step::Page(code, content_type) => {
+                let mut status = Status::unknown("page");
+                let metadata = status.metadata_mut();
+                metadata.insert("page", content_type.parse().unwrap());
+                metadata.insert("page-status", code.into());
+                return Err(status);
+            }
             Step::Cut => self.cut(),
             Step::Hang => {}
         }
@@ -158,7 +167,13 @@ fn below(response: hyper::Response<Body>) -> Result<hyper::Response<Body>, h2::E
         let reason: u32 = reason.to_str().unwrap().parse().unwrap();
         return Err(Reason::from(reason).into());
     }
-    Ok(response)
+    let Some(content_type) = headers.get("page") else {
+        return Ok(response);
+    };
+    let page = hyper::Response::builder()
+        .status(headers["page-status"].to_str().unwrap())
+        .header("content-type", content_type);
+    Ok(page.body(Body::new("<html>".to_owned())).unwrap())
 }
 
 struct Left(Arc<Notify>);
