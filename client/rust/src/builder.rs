@@ -150,7 +150,7 @@ impl Builder {
         Ok((endpoint, finish))
     }
 
-    fn bearer(&self) -> Result<Option<HeaderValue>, Error> {
+    pub(crate) fn bearer(&self) -> Result<Option<HeaderValue>, Error> {
         let Some(token) = &self.token else {
             return Ok(None);
         };
@@ -162,6 +162,7 @@ impl Builder {
         }
         let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
             .map_err(|_| Error::refused("bearer token: it holds what a header cannot".into()))?;
+        // Kept out of debug output, and of HTTP/2's header tables.
         value.set_sensitive(true);
         Ok(Some(value))
     }
