@@ -15,6 +15,10 @@ use crate::{Client, Error, address};
 /// As long as gRPC's own clients try to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// The most that HTTP/2 allows. All calls share it: a few answers that wait to be read would fill a
+/// lesser one, and hold up every other. Each call's own window still bounds what is unread.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
 /// The settings of a [`Client`]; see [`Client::builder`].
 #[must_use]
 pub struct Builder {
@@ -48,7 +52,8 @@ impl Builder {
     }
 
     /// Encrypts the connection. `ClientTlsConfig::new().with_enabled_roots()` trusts whom this
-    /// machine trusts; `ca_certificate` and `identity` are for certificates of your own.
+    /// machine trusts; `ca_certificate` and `identity` are for certificates of your own. Its `timeout`
+    /// is always 20 s, as for all connecting.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, config: tonic::transport::ClientTlsConfig) -> Self {
         self.tls = Some(config);
@@ -124,11 +129,14 @@ impl Builder {
             Some(json) => Policies::read(json)?,
             None => Policies::default(),
         };
-        let mut endpoint =
-            address::endpoint(&self.address, self.encrypts())?.connect_timeout(CONNECT_TIMEOUT);
+        let mut endpoint = address::endpoint(&self.address, self.encrypts())?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .initial_connection_window_size(CONNECTION_WINDOW);
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls {
             let refused = |error| Error::refused(format!("tls: {}", crate::error::words(&error)));
+            // The timeout above ends with TCP; a handshake that hangs would block the channel for good.
+            let tls = tls.timeout(CONNECT_TIMEOUT);
             endpoint = endpoint.tls_config(tls).map_err(refused)?;
         }
         for set in self.endpoint {
@@ -142,7 +150,7 @@ impl Builder {
         Ok((endpoint, finish))
     }
 
-    fn bearer(&self) -> Result<Option<HeaderValue>, Error> {
+    pub(crate) fn bearer(&self) -> Result<Option<HeaderValue>, Error> {
         let Some(token) = &self.token else {
             return Ok(None);
         };
@@ -154,6 +162,7 @@ impl Builder {
         }
         let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
             .map_err(|_| Error::refused("bearer token: it holds what a header cannot".into()))?;
+        // Kept out of debug output, and of HTTP/2's header tables.
         value.set_sensitive(true);
         Ok(Some(value))
     }

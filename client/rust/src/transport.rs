@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use http_body_util::BodyExt;
 use tonic::body::Body;
-use tonic::codegen::http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use tonic::codegen::http::{Request, Response};
+use tonic::codegen::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use tonic::codegen::http::{Request, Response, StatusCode};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Error};
@@ -45,12 +45,33 @@ impl Service<Request<Body>> for Transport {
         Box::pin(async move {
             let (mut parts, body) = answer.await?.into_parts();
             drop_unreadable(&mut parts.headers);
+            // A page from a balancer is not for tonic to decode: without one it reads the headers.
+            if parts.status != StatusCode::OK {
+                return Ok(Response::from_parts(parts, Body::empty()));
+            }
+            if let Some(status) = foreign(&parts.headers) {
+                return Ok(status.into_http());
+            }
             let body = body.map_frame(|mut frame| {
                 frame.trailers_mut().map(drop_unreadable);
                 frame
             });
             Ok(Response::from_parts(parts, Body::new(body)))
         })
+    }
+}
+
+/// Names what an answer is that is not gRPC, in grpc-go's words.
+fn foreign(headers: &HeaderMap) -> Option<Status> {
+    let named = headers
+        .get(CONTENT_TYPE)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    match named.strip_prefix(b"application/grpc") {
+        Some([] | [b'+' | b';', ..]) => None,
+        _ => Some(Status::unknown(format!(
+            "received unexpected content-type {:?}",
+            String::from_utf8_lossy(named)
+        ))),
     }
 }
 

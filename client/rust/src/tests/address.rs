@@ -70,6 +70,8 @@ async fn tokens_stay_on_this_machine_without_tls() {
             .lazy()
             .unwrap();
     }
+    let kept = Client::builder("localhost:1").bearer_token("secret");
+    assert!(kept.bearer().unwrap().unwrap().is_sensitive());
     let builder = Client::builder("localhost:1").bearer_token("not\na header");
     assert!(
         builder

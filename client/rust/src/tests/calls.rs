@@ -71,6 +71,21 @@ async fn large_replies_and_values_that_are_newer() {
 }
 
 #[tokio::test]
+async fn answers_that_wait_to_be_read_hold_up_no_other_call() {
+    let large = ranking(&"x".repeat(8 << 20));
+    let server =
+        Server::start(move |_| vec![Step::Send(ranking("a")), Step::Send(large.clone())]).await;
+    let client = server.client();
+    let mut unread = Vec::new();
+    for _ in 0..6 {
+        let mut rankings = client.rerank_partial(request());
+        rankings.next().await.unwrap().unwrap();
+        unread.push(rankings);
+    }
+    client.models().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_socket_of_this_machine() {
     let path = std::env::temp_dir().join(format!("rerankd-rust-{}", std::process::id()));
     let server = Server::start_at(path.to_str().unwrap());

@@ -1,6 +1,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use h2::Reason;
 use tonic::Status;
 
 use super::server::{Server, Step, ranking, request};
@@ -56,9 +57,17 @@ async fn a_connection_that_breaks_in_the_middle() {
 
 #[tokio::test]
 async fn a_call_that_is_reset_is_no_lost_connection() {
-    let server = Server::start(|_| vec![Step::Reset]).await;
-    let error = server.client().rerank(request()).await.unwrap_err();
-    assert_eq!(error.code(), Code::Internal, "{error}");
+    for (reason, wanted) in [
+        (Reason::REFUSED_STREAM, Code::Unavailable),
+        (Reason::CANCEL, Code::Cancelled),
+        (Reason::ENHANCE_YOUR_CALM, Code::ResourceExhausted),
+        (Reason::INADEQUATE_SECURITY, Code::PermissionDenied),
+        (Reason::INTERNAL_ERROR, Code::Internal),
+    ] {
+        let server = Server::start(move |_| vec![Step::Reset(reason)]).await;
+        let error = server.client().rerank(request()).await.unwrap_err();
+        assert_eq!(error.code(), wanted, "{error}");
+    }
 }
 
 #[tokio::test]

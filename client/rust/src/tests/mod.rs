@@ -2,8 +2,10 @@
 
 mod address;
 mod calls;
+mod connecting;
 mod deadlines;
 mod errors;
+mod foreign;
 mod lost;
 mod retries;
 mod server;

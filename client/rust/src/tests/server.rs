@@ -3,6 +3,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use futures_util::stream::{Stream, StreamExt, iter};
+use h2::Reason;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,7 +29,9 @@ pub(super) enum Step {
     /// Breaks the connection.
     Cut,
     /// Breaks the call alone; in place of an answer.
-    Reset,
+    Reset(Reason),
+    /// Answers as a balancer may: with an HTTP status, a content type, and no gRPC.
+    Page(u16, &'static str),
 }
 
 type Script = dyn Fn(usize) -> Vec<Step> + Send + Sync;
@@ -93,10 +96,7 @@ impl Server {
                 let response = answer
                     .await
                     .unwrap_or_else(|never: Infallible| match never {});
-                match response.headers().get("reset") {
-                    Some(_) => Err("reset"),
-                    None => Ok(response),
-                }
+                below(response)
             }
         });
         let connection =
@@ -139,9 +139,17 @@ impl Server {
         match step {
             Step::Send(ranking) => return Ok(ranking),
             Step::Fail(status) => return Err(status),
-            Step::Reset => {
+            Step::Reset(reason) => {
                 let mut status = Status::unknown("reset");
-                status.metadata_mut().insert("reset", 1.into());
+                let metadata = status.metadata_mut();
+                metadata.insert("reset", u32::from(reason).into());
+                return Err(status);
+            }
+            Step::Page(code, content_type) => {
+                let mut status = Status::unknown("page");
+                let metadata = status.metadata_mut();
+                metadata.insert("page", content_type.parse().unwrap());
+                metadata.insert("page-status", code.into());
                 return Err(status);
             }
             Step::Cut => self.cut(),
@@ -150,6 +158,22 @@ impl Server {
         let _left = Left(self.left);
         std::future::pending().await
     }
+}
+
+/// Does what gRPC knows nothing of.
+fn below(response: hyper::Response<Body>) -> Result<hyper::Response<Body>, h2::Error> {
+    let headers = response.headers();
+    if let Some(reason) = headers.get("reset") {
+        let reason: u32 = reason.to_str().unwrap().parse().unwrap();
+        return Err(Reason::from(reason).into());
+    }
+    let Some(content_type) = headers.get("page") else {
+        return Ok(response);
+    };
+    let page = hyper::Response::builder()
+        .status(headers["page-status"].to_str().unwrap())
+        .header("content-type", content_type);
+    Ok(page.body(Body::new("<html>".to_owned())).unwrap())
 }
 
 struct Left(Arc<Notify>);
