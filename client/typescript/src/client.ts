@@ -1,5 +1,5 @@
-import type { ClientUnaryCall, CallOptions as GrpcOptions, Metadata } from "@grpc/grpc-js";
-import { status } from "@grpc/grpc-js";
+import type { ClientUnaryCall, CallOptions as GrpcOptions } from "@grpc/grpc-js";
+import { Metadata, status } from "@grpc/grpc-js";
 import {
   ListModelsRequest,
   type ListModelsResponse,
@@ -27,6 +27,13 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
 }
 
+const LONGEST_MS = 10 * 365 * 24 * 3_600_000;
+
+function checkTimeout(timeoutMs: number): number {
+  if (!(timeoutMs >= 0)) throw new TypeError(`timeoutMs: ${timeoutMs} is not 0 or more`);
+  return timeoutMs;
+}
+
 type Start<Answer> = (
   metadata: Metadata,
   options: GrpcOptions,
@@ -39,17 +46,18 @@ export class Client {
   readonly #timeoutMs: number;
   readonly #metadata: Metadata;
   readonly #stub: RerankServiceClient;
+  #closed = false;
 
   /**
    * @param address `host:port`, `unix:/path`, or another target of grpc-js, as `dns:///name:port`
-   * @throws TypeError for an address with a scheme such as `http://`, and for a token that would
-   * leave this machine without TLS
+   * @throws TypeError for what cannot be meant: an address with a scheme such as `http://`, a token
+   * that would leave this machine without TLS, a service config that is no JSON object
    */
   constructor(address: string = ADDRESS, options: ClientOptions = {}) {
     checkAddress(address);
     const credentials = toCredentials(options);
     this.#address = address;
-    this.#timeoutMs = options.timeoutMs ?? 60_000;
+    this.#timeoutMs = checkTimeout(options.timeoutMs ?? 60_000);
     this.#metadata = toMetadata(address, options.token, credentials._isSecure());
     this.#stub = new Stub(address, credentials, toChannelOptions(address, options));
   }
@@ -76,6 +84,7 @@ export class Client {
   ): AsyncGenerator<RerankResponse, void, undefined> {
     const message = toMessage(request, true);
     signal?.throwIfAborted();
+    this.#checkOpen();
     const call = this.#stub.rerank(message, this.#metadata.clone(), this.#options(timeoutMs));
     const cancel = () => call.cancel();
     signal?.addEventListener("abort", cancel);
@@ -106,8 +115,9 @@ export class Client {
     return models;
   }
 
-  /** Closes the connection once the calls under way are over. Later calls fail. */
+  /** Closes the connection once the calls under way are over. Later calls throw a RerankError. */
   close(): void {
+    this.#closed = true;
     this.#stub.close();
   }
 
@@ -117,6 +127,7 @@ export class Client {
 
   async #ask<Answer>(start: Start<Answer>, { timeoutMs, signal }: CallOptions): Promise<Answer> {
     signal?.throwIfAborted();
+    this.#checkOpen();
     let cancel = () => {};
     try {
       return await new Promise((resolve, reject) => {
@@ -133,9 +144,18 @@ export class Client {
     }
   }
 
+  #checkOpen(): void {
+    if (this.#closed) {
+      const details = "the client is closed";
+      const cause = { code: status.CANCELLED, details, metadata: new Metadata() };
+      throw toError(Object.assign(new Error(details), cause), this.#address);
+    }
+  }
+
   #options(timeoutMs = this.#timeoutMs): GrpcOptions {
-    if (!(timeoutMs >= 0)) throw new TypeError(`timeoutMs: ${timeoutMs} is not 0 or more`);
-    return { deadline: Date.now() + timeoutMs };
+    checkTimeout(timeoutMs);
+    // grpc-js throws, where nobody can catch it, for a deadline that no header holds.
+    return { deadline: timeoutMs > LONGEST_MS ? Infinity : Date.now() + timeoutMs };
   }
 
   #toError(error: unknown, signal: AbortSignal | undefined): unknown {

@@ -44,8 +44,9 @@ export interface Keepalive {
   timeoutMs?: number | undefined;
 }
 
-/** Throws a TypeError for an address with a scheme that gRPC would take for a host's name. */
+/** Throws a TypeError for none, and for one with a scheme that gRPC would take for a host's name. */
 export function checkAddress(address: string): void {
+  if (!address) throw new TypeError("address: is empty; give host:port or unix:/path");
   const scheme = /^(?:https?|grpcs?|tcp|wss?):\/\//i.exec(address)?.[0];
   if (scheme) {
     throw new TypeError(
@@ -65,10 +66,14 @@ const CHANNEL: ChannelOptions = {
   "grpc.max_receive_message_length": -1,
   "grpc.per_rpc_retry_buffer_size": 2 ** 27,
   "grpc.retry_buffer_size": 2 ** 30,
+  // A server that is back is found soon: gRPC by itself waits for up to two minutes.
+  "grpc.initial_reconnect_backoff_ms": 100,
+  "grpc.max_reconnect_backoff_ms": 2000,
 };
 
 export function toChannelOptions(address: string, options: ClientOptions): GrpcOptions {
   const { keepalive, serviceConfig } = options;
+  if (serviceConfig !== undefined) checkServiceConfig(serviceConfig);
   return {
     ...CHANNEL,
     // The way to this machine leads through no proxy.
@@ -78,6 +83,14 @@ export function toChannelOptions(address: string, options: ClientOptions): GrpcO
     ...(keepalive?.timeoutMs && { "grpc.keepalive_timeout_ms": keepalive.timeoutMs }),
     ...options.channelOptions,
   };
+}
+
+function checkServiceConfig(text: string): void {
+  try {
+    const config: unknown = JSON.parse(text);
+    if (typeof config === "object" && config !== null && !Array.isArray(config)) return;
+  } catch {}
+  throw new TypeError("serviceConfig: is no JSON object");
 }
 
 export function toCredentials({ credentials: own, tls }: ClientOptions): ChannelCredentials {

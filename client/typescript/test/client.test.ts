@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import { Client, RerankError, type ScoreSource, status } from "@rerankd/client";
 import { Model, RankedDocument, type RerankRequest } from "../src/generated/rerankd/v1/rerank.js";
@@ -152,6 +153,22 @@ test("a signal ends the call, which throws the signal's reason", async (t) => {
   await assert.rejects(client.models({ signal }), isReason); // the server has no such method
 });
 
+test("a signal that lives longer than its calls is let go", async (t) => {
+  const client = await connect(t, {
+    rerankOnce: (_, answer) => answer(null, RANKING),
+    rerank: (call) => {
+      call.write(RANKING);
+      call.end();
+    },
+  });
+  const { signal } = new AbortController();
+  await client.rerank(REQUEST, { signal });
+  for await (const _ of client.rerankPartial(REQUEST, { signal })) {
+    assert.equal(getEventListeners(signal, "abort").length, 1);
+  }
+  assert.equal(getEventListeners(signal, "abort").length, 0);
+});
+
 test("each call has a deadline: its own, or the client's, or 60 s", async (t) => {
   let begin = 0;
   const minutes: number[] = [];
@@ -168,7 +185,9 @@ test("each call has a deadline: its own, or the client's, or 60 s", async (t) =>
   await patient.rerank(REQUEST);
   await patient.rerank(REQUEST, { timeoutMs: 7_200_000 });
   await patient.rerank(REQUEST, { timeoutMs: Number.POSITIVE_INFINITY });
-  assert.deepEqual(minutes, [1, 60, 120, Number.POSITIVE_INFINITY]);
+  await patient.rerank(REQUEST, { timeoutMs: Number.MAX_SAFE_INTEGER });
+  const forEver = Number.POSITIVE_INFINITY;
+  assert.deepEqual(minutes, [1, 60, 120, forEver, forEver]);
   await assert.rejects(plain.rerank(REQUEST, { timeoutMs: Number.NaN }), TypeError);
 });
 
@@ -193,8 +212,9 @@ test("a client that is closed refuses calls, and ends those under way as they wo
   const answer = client.rerank(REQUEST);
   await begun.opened;
   client[Symbol.dispose]();
-  await assert.rejects(client.rerank(REQUEST), /shut down/);
-  await assert.rejects(client.rerankPartial(REQUEST).next(), /shut down/);
+  for (const call of [client.rerank(REQUEST), client.rerankPartial(REQUEST).next()]) {
+    await assert.rejects(call, { name: "RerankError", code: status.CANCELLED, message: /closed/ });
+  }
   go.open();
   assert.deepEqual(await answer, RANKING);
 });

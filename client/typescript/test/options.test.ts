@@ -61,10 +61,18 @@ test("a token that cannot be sent is refused, and not repeated", () => {
   }
 });
 
+test("an address that is empty, and a timeout that is none, are refused at once", () => {
+  assert.throws(() => make(""), { name: "TypeError", message: /host:port/ });
+  for (const timeoutMs of [Number.NaN, -1]) {
+    assert.throws(() => make("localhost:1", { timeoutMs }), TypeError);
+  }
+});
+
 test("what a channel is told", () => {
   const plain = toChannelOptions("a.example:1", {});
   assert.equal(plain["grpc.max_receive_message_length"], -1);
   assert.equal(plain["grpc.max_send_message_length"], -1);
+  assert.equal(plain["grpc.max_reconnect_backoff_ms"], 2000);
   for (const name of ["service_config", "keepalive_time_ms", "enable_http_proxy"]) {
     assert(!(`grpc.${name}` in plain), name);
   }
@@ -80,5 +88,10 @@ test("what a channel is told", () => {
 });
 
 test("a service config that is none is refused at once", () => {
-  assert.throws(() => make("localhost:1", { serviceConfig: "{" }), SyntaxError);
+  for (const serviceConfig of ["{", "[]", "null", ""]) {
+    assert.throws(() => make("localhost:1", { serviceConfig }), {
+      name: "TypeError",
+      message: "serviceConfig: is no JSON object",
+    });
+  }
 });
