@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -84,6 +85,11 @@ func (s *settings) dialOptions() []grpc.DialOption {
 	// The server bounds messages and says so in words; a second bound here would only hide them.
 	options := []grpc.DialOption{grpc.WithDefaultCallOptions(
 		grpc.MaxCallRecvMsgSize(math.MaxInt), grpc.MaxCallSendMsgSize(math.MaxInt))}
+	// A server that is back is found soon: gRPC's own pauses grow to two minutes, in which calls fail.
+	pauses := backoff.DefaultConfig
+	pauses.MaxDelay = 2 * time.Second
+	options = append(options, grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff: pauses, MinConnectTimeout: 20 * time.Second}))
 	if s.tls != nil {
 		options = append(options, grpc.WithTransportCredentials(s.tls))
 	} else {
