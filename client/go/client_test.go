@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/proto"
 
 	rerankd "github.com/rerankd/rerankd/client/go"
@@ -145,34 +146,40 @@ func TestALostConnectionIsUnavailable(t *testing.T) {
 
 func TestDeadlines(t *testing.T) {
 	remaining := make(chan time.Duration, 1)
-	address := serve(t, fake{once: func(
-		ctx context.Context, _ *rerankdv1.RerankRequest,
-	) (*rerankdv1.RerankResponse, error) {
-		deadline, limited := ctx.Deadline()
-		if !limited {
-			remaining <- 0
-		} else {
+	address := serve(t, fake{}, grpc.InTapHandle(func(ctx context.Context, _ *tap.Info) (context.Context, error) {
+		if deadline, limited := ctx.Deadline(); limited {
 			remaining <- time.Until(deadline)
+		} else {
+			remaining <- 0
 		}
-		return &rerankdv1.RerankResponse{}, nil
-	}})
+		return nil, status.Error(codes.Aborted, "seen")
+	}))
 	day, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
 	defer cancel()
+	hour := rerankd.WithTimeout(time.Hour)
 	for name, each := range map[string]struct {
 		ctx     context.Context
 		options []rerankd.Option
 		want    time.Duration
 	}{
 		"default":        {t.Context(), nil, time.Minute},
-		"the client's":   {t.Context(), []rerankd.Option{rerankd.WithTimeout(time.Hour)}, time.Hour},
-		"the call's own": {day, []rerankd.Option{rerankd.WithTimeout(time.Hour)}, 24 * time.Hour},
+		"the client's":   {t.Context(), []rerankd.Option{hour}, time.Hour},
+		"the call's own": {day, []rerankd.Option{hour}, 24 * time.Hour},
 		"none":           {t.Context(), []rerankd.Option{rerankd.WithTimeout(0)}, 0},
 	} {
-		if _, err := connect(t, address, each.options...).Rerank(each.ctx, &rerankdv1.RerankRequest{}); err != nil {
-			t.Fatal(err)
-		}
-		if got := <-remaining; got > each.want || got < each.want/2 {
-			t.Errorf("%s: %v", name, got)
+		client := connect(t, address, each.options...)
+		for method, call := range map[string]func(){
+			"Rerank": func() { client.Rerank(each.ctx, &rerankdv1.RerankRequest{}) },
+			"RerankPartial": func() {
+				for range client.RerankPartial(each.ctx, &rerankdv1.RerankRequest{}) {
+				}
+			},
+			"Models": func() { client.Models(each.ctx) },
+		} {
+			call()
+			if got := <-remaining; got > each.want || got < each.want/2 {
+				t.Errorf("%s, %s: %v", method, name, got)
+			}
 		}
 	}
 }

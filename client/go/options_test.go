@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -45,7 +46,7 @@ func TestAddresses(t *testing.T) {
 func TestATokenNeedsTLSUnlessTheServerIsHere(t *testing.T) {
 	for address, local := range map[string]bool{
 		"": true, "127.0.0.1:50051": true, "127.1.2.3:50051": true, "[::1]:50051": true,
-		"localhost:50051": true, "localhost": true, "unix:/run/rerankd": true,
+		"localhost:50051": true, "localhost": true, "unix:/run/rerankd": true, "unix-abstract:rerankd": true,
 		"10.0.0.1:50051": false, "rerankd:50051": false, "dns:///rerankd:50051": false,
 		"127.0.0.1.example:50051": false, "localhost.example:50051": false,
 	} {
@@ -57,6 +58,14 @@ func TestATokenNeedsTLSUnlessTheServerIsHere(t *testing.T) {
 			t.Errorf("%q: %v", address, err)
 		}
 		connect(t, address, rerankd.WithToken("secret"), rerankd.WithTLS(nil))
+	}
+}
+
+func TestATokenNeedsTLSWhateverDialOptionsSay(t *testing.T) {
+	_, err := rerankd.NewClient("rerankd:50051", rerankd.WithToken("secret"), rerankd.WithTLS(nil),
+		rerankd.WithDialOptions(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	if err == nil {
+		t.Error("it would be sent in plain text")
 	}
 }
 
@@ -106,7 +115,7 @@ func TestDialOptionsWin(t *testing.T) {
 }
 
 func TestRetries(t *testing.T) {
-	large := &rerankdv1.RerankRequest{Query: strings.Repeat("q", 2<<20)}
+	large := &rerankdv1.RerankRequest{Query: strings.Repeat("q", 64<<20)}
 	for name, each := range map[string]struct {
 		options  []rerankd.Option
 		request  *rerankdv1.RerankRequest
