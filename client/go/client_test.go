@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/proto"
 
 	rerankd "github.com/rerankd/rerankd/client/go"
@@ -141,78 +140,5 @@ func TestALostConnectionIsUnavailable(t *testing.T) {
 	}
 	if status.Code(last) != codes.Unavailable {
 		t.Error(last)
-	}
-}
-
-func TestDeadlines(t *testing.T) {
-	remaining := make(chan time.Duration, 1)
-	address := serve(t, fake{}, grpc.InTapHandle(func(ctx context.Context, _ *tap.Info) (context.Context, error) {
-		if deadline, limited := ctx.Deadline(); limited {
-			remaining <- time.Until(deadline)
-		} else {
-			remaining <- 0
-		}
-		return nil, status.Error(codes.Aborted, "seen")
-	}))
-	day, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
-	defer cancel()
-	hour := rerankd.WithTimeout(time.Hour)
-	for name, each := range map[string]struct {
-		ctx     context.Context
-		options []rerankd.Option
-		want    time.Duration
-	}{
-		"default":        {t.Context(), nil, time.Minute},
-		"the client's":   {t.Context(), []rerankd.Option{hour}, time.Hour},
-		"the call's own": {day, []rerankd.Option{hour}, 24 * time.Hour},
-		"none":           {t.Context(), []rerankd.Option{rerankd.WithTimeout(0)}, 0},
-	} {
-		client := connect(t, address, each.options...)
-		for method, call := range map[string]func(){
-			"Rerank": func() { client.Rerank(each.ctx, &rerankdv1.RerankRequest{}) },
-			"RerankPartial": func() {
-				for range client.RerankPartial(each.ctx, &rerankdv1.RerankRequest{}) {
-				}
-			},
-			"Models": func() { client.Models(each.ctx) },
-		} {
-			call()
-			if got := <-remaining; got > each.want || got < each.want/2 {
-				t.Errorf("%s, %s: %v", method, name, got)
-			}
-		}
-	}
-}
-
-func TestContextErrors(t *testing.T) {
-	called := make(chan struct{}, 1)
-	client := connect(t, serve(t, fake{once: func(
-		ctx context.Context, _ *rerankdv1.RerankRequest,
-	) (*rerankdv1.RerankResponse, error) {
-		called <- struct{}{}
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}}))
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { <-called; cancel() }()
-	_, err := client.Rerank(ctx, &rerankdv1.RerankRequest{})
-	if !errors.Is(err, context.Canceled) || status.Code(err) != codes.Canceled {
-		t.Errorf("cancelled: %v", err)
-	}
-	ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	_, err = client.Rerank(ctx, &rerankdv1.RerankRequest{})
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "give the call more time") {
-		t.Errorf("out of time: %v", err)
-	}
-}
-
-func TestClose(t *testing.T) {
-	client := connect(t, serve(t, answer(&rerankdv1.RerankResponse{}, nil)))
-	if err := client.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := client.Rerank(t.Context(), &rerankdv1.RerankRequest{}); err == nil {
-		t.Error("a closed client calls")
 	}
 }

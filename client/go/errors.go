@@ -12,7 +12,8 @@ import (
 )
 
 // An Error is a call that failed. [status.FromError] and [status.Code] read it too, and [errors.Is]
-// finds [context.DeadlineExceeded] and [context.Canceled] in it.
+// finds [context.Canceled] and [context.DeadlineExceeded] in it where the call's context, or the
+// client's timeout, ended the call.
 type Error struct {
 	// Code is the gRPC status code.
 	Code codes.Code
@@ -31,6 +32,7 @@ type Error struct {
 	Violations []Violation
 
 	status *status.Status
+	ended  error // the context's
 }
 
 // A Violation is one rule that one field breaks.
@@ -52,20 +54,25 @@ func (e *Error) GRPCStatus() *status.Status {
 	return e.status
 }
 
-// Unwrap gives the context's error that the code stands for, if any.
+// Unwrap gives the context's error if that ended the call.
 func (e *Error) Unwrap() error {
-	switch e.Code {
-	case codes.DeadlineExceeded:
-		return context.DeadlineExceeded
-	case codes.Canceled:
-		return context.Canceled
-	default:
+	return e.ended
+}
+
+// endOf gives the error of ctx if code stands for it: Close and servers cancel calls, too.
+func endOf(ctx context.Context, code codes.Code) error {
+	err := ctx.Err()
+	if deadline, limited := ctx.Deadline(); err == nil && limited && !time.Now().Before(deadline) {
+		err = context.DeadlineExceeded // the server was quicker to see it than the context's timer
+	}
+	if status.FromContextError(err).Code() != code {
 		return nil
 	}
+	return err
 }
 
 // newError reads what a call to address gave.
-func newError(err error, address string) *Error {
+func newError(ctx context.Context, err error, address string) *Error {
 	// Not status.Convert: after the last retry gRPC wraps the status, and that would put the
 	// wrapping into the message.
 	received := status.New(codes.Unknown, err.Error())
@@ -76,6 +83,7 @@ func newError(err error, address string) *Error {
 		received = carrier.GRPCStatus()
 	}
 	e := &Error{Code: received.Code(), Message: received.Message(), status: received}
+	e.ended = endOf(ctx, e.Code)
 	if e.Message == "" {
 		e.Message = e.Code.String()
 	}
