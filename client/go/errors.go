@@ -22,7 +22,7 @@ type Error struct {
 	Message string
 
 	// Reason is rerankd's own, as listed in the proto, such as KEY_REJECTED. It is empty where the
-	// status is not rerankd's but gRPC's.
+	// status is not rerankd's.
 	Reason string
 
 	// RetryAfter is the time after which a new try may succeed; nil where the server did not tell.
@@ -93,18 +93,21 @@ func newError(ctx context.Context, err error, address string) *Error {
 	return e
 }
 
-// readDetails tells whether the status is rerankd's own.
-func (e *Error) readDetails() (own bool) {
+// readDetails tells whether a server, rerankd or another, gave its reason: gRPC itself gives none.
+func (e *Error) readDetails() (reasoned bool) {
 	var fields, subjects []Violation
 	for _, detail := range e.status.Details() {
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:
+			reasoned = true
 			if detail.GetDomain() == "rerankd" {
-				own, e.Reason = true, detail.GetReason()
+				e.Reason = detail.GetReason()
 			}
 		case *errdetails.RetryInfo:
-			after := detail.GetRetryDelay().AsDuration()
-			e.RetryAfter = &after
+			if delay := detail.GetRetryDelay(); delay != nil {
+				after := delay.AsDuration()
+				e.RetryAfter = &after
+			}
 		case *errdetails.BadRequest:
 			for _, each := range detail.GetFieldViolations() {
 				fields = append(fields, Violation{each.GetField(), each.GetDescription()})
@@ -118,10 +121,10 @@ func (e *Error) readDetails() (own bool) {
 	if e.Violations = fields; fields == nil {
 		e.Violations = subjects
 	}
-	return own
+	return reasoned
 }
 
-// hint says what to do where rerankd itself did not, because the call never got there.
+// hint says what to do where no server did, because the call never got there.
 func hint(code codes.Code, said, address string) string {
 	switch code {
 	case codes.Unavailable:
