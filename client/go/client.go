@@ -65,7 +65,7 @@ func (c *Client) Rerank(
 	defer cancel()
 	response, err := c.stub.RerankOnce(ctx, request)
 	if err != nil {
-		return nil, newError(err, c.address)
+		return nil, newError(ctx, err, c.address)
 	}
 	return response, nil
 }
@@ -87,7 +87,7 @@ func (c *Client) RerankPartial(
 			}
 		}
 		if err != io.EOF {
-			yield(nil, newError(err, c.address))
+			yield(nil, newError(ctx, err, c.address))
 		}
 	}
 }
@@ -98,7 +98,7 @@ func (c *Client) Models(ctx context.Context) ([]*rerankdv1.Model, error) {
 	defer cancel()
 	response, err := c.stub.ListModels(ctx, &rerankdv1.ListModelsRequest{})
 	if err != nil {
-		return nil, newError(err, c.address)
+		return nil, newError(ctx, err, c.address)
 	}
 	return response.GetModels(), nil
 }

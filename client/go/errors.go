@@ -12,7 +12,8 @@ import (
 )
 
 // An Error is a call that failed. [status.FromError] and [status.Code] read it too, and [errors.Is]
-// finds [context.DeadlineExceeded] and [context.Canceled] in it.
+// finds [context.Canceled] and [context.DeadlineExceeded] in it where the call's context, or the
+// client's timeout, ended the call.
 type Error struct {
 	// Code is the gRPC status code.
 	Code codes.Code
@@ -21,7 +22,7 @@ type Error struct {
 	Message string
 
 	// Reason is rerankd's own, as listed in the proto, such as KEY_REJECTED. It is empty where the
-	// status is not rerankd's but gRPC's.
+	// status is not rerankd's.
 	Reason string
 
 	// RetryAfter is the time after which a new try may succeed; nil where the server did not tell.
@@ -31,6 +32,7 @@ type Error struct {
 	Violations []Violation
 
 	status *status.Status
+	ended  error // the context's
 }
 
 // A Violation is one rule that one field breaks.
@@ -52,20 +54,25 @@ func (e *Error) GRPCStatus() *status.Status {
 	return e.status
 }
 
-// Unwrap gives the context's error that the code stands for, if any.
+// Unwrap gives the context's error if that ended the call.
 func (e *Error) Unwrap() error {
-	switch e.Code {
-	case codes.DeadlineExceeded:
-		return context.DeadlineExceeded
-	case codes.Canceled:
-		return context.Canceled
-	default:
+	return e.ended
+}
+
+// endOf gives the error of ctx if code stands for it: Close and servers cancel calls, too.
+func endOf(ctx context.Context, code codes.Code) error {
+	err := ctx.Err()
+	if deadline, limited := ctx.Deadline(); err == nil && limited && !time.Now().Before(deadline) {
+		err = context.DeadlineExceeded // the server was quicker to see it than the context's timer
+	}
+	if status.FromContextError(err).Code() != code {
 		return nil
 	}
+	return err
 }
 
 // newError reads what a call to address gave.
-func newError(err error, address string) *Error {
+func newError(ctx context.Context, err error, address string) *Error {
 	// Not status.Convert: after the last retry gRPC wraps the status, and that would put the
 	// wrapping into the message.
 	received := status.New(codes.Unknown, err.Error())
@@ -76,6 +83,7 @@ func newError(err error, address string) *Error {
 		received = carrier.GRPCStatus()
 	}
 	e := &Error{Code: received.Code(), Message: received.Message(), status: received}
+	e.ended = endOf(ctx, e.Code)
 	if e.Message == "" {
 		e.Message = e.Code.String()
 	}
@@ -85,18 +93,21 @@ func newError(err error, address string) *Error {
 	return e
 }
 
-// readDetails tells whether the status is rerankd's own.
-func (e *Error) readDetails() (own bool) {
+// readDetails tells whether a server, rerankd or another, gave its reason: gRPC itself gives none.
+func (e *Error) readDetails() (reasoned bool) {
 	var fields, subjects []Violation
 	for _, detail := range e.status.Details() {
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:
+			reasoned = true
 			if detail.GetDomain() == "rerankd" {
-				own, e.Reason = true, detail.GetReason()
+				e.Reason = detail.GetReason()
 			}
 		case *errdetails.RetryInfo:
-			after := detail.GetRetryDelay().AsDuration()
-			e.RetryAfter = &after
+			if delay := detail.GetRetryDelay(); delay != nil {
+				after := delay.AsDuration()
+				e.RetryAfter = &after
+			}
 		case *errdetails.BadRequest:
 			for _, each := range detail.GetFieldViolations() {
 				fields = append(fields, Violation{each.GetField(), each.GetDescription()})
@@ -110,10 +121,10 @@ func (e *Error) readDetails() (own bool) {
 	if e.Violations = fields; fields == nil {
 		e.Violations = subjects
 	}
-	return own
+	return reasoned
 }
 
-// hint says what to do where rerankd itself did not, because the call never got there.
+// hint says what to do where no server did, because the call never got there.
 func hint(code codes.Code, said, address string) string {
 	switch code {
 	case codes.Unavailable:

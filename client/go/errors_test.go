@@ -36,7 +36,7 @@ func TestErrors(t *testing.T) {
 			rerankd.Error{Message: "said", Reason: "A_REASON"},
 		},
 		"somebody else's reason": {
-			codes.FailedPrecondition,
+			codes.ResourceExhausted,
 			[]*anypb.Any{pack(&errdetails.ErrorInfo{Domain: "else", Reason: "OTHER"})},
 			rerankd.Error{Message: "said"},
 		},
@@ -44,6 +44,11 @@ func TestErrors(t *testing.T) {
 			codes.Unavailable,
 			[]*anypb.Any{info, pack(&errdetails.RetryInfo{RetryDelay: durationpb.New(second)})},
 			rerankd.Error{Message: "said", Reason: "A_REASON", RetryAfter: &second},
+		},
+		"no time": {
+			codes.Unavailable,
+			[]*anypb.Any{info, pack(&errdetails.RetryInfo{})},
+			rerankd.Error{Message: "said", Reason: "A_REASON"},
 		},
 		"fields": {
 			codes.InvalidArgument,

@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	_ "embed"
+	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -27,7 +30,7 @@ type Option func(*settings)
 type settings struct {
 	timeout       time.Duration
 	tls           credentials.TransportCredentials
-	token         string
+	token         *string
 	serviceConfig string
 	keepalive     *keepalive.ClientParameters
 	dial          []grpc.DialOption
@@ -46,9 +49,10 @@ func WithTLS(config *tls.Config) Option {
 }
 
 // WithToken sends `authorization: Bearer TOKEN` with each call. NewClient refuses it without
-// [WithTLS], unless the server is on this machine.
+// [WithTLS], unless the server is on this machine, and refuses a token that is empty or more than
+// visible ASCII.
 func WithToken(token string) Option {
-	return func(s *settings) { s.token = token }
+	return func(s *settings) { s.token = &token }
 }
 
 // WithServiceConfig loads a gRPC service config in JSON, such as [Retrying].
@@ -71,11 +75,29 @@ func WithDialOptions(options ...grpc.DialOption) Option {
 }
 
 func (s *settings) check(address string) error {
-	if err := checkScheme(address); err != nil {
+	if err := checkAddress(address); err != nil {
 		return err
 	}
-	if s.token != "" && s.tls == nil && !isLocal(address) {
+	if s.token == nil {
+		return nil
+	}
+	if err := checkToken(*s.token); err != nil {
+		return err
+	}
+	if s.tls == nil && !isLocal(address) {
 		return fmt.Errorf("address %q: a token would be sent there in plain text; set WithTLS", address)
+	}
+	return nil
+}
+
+// checkToken refuses what comes of an unset variable, or of a file with its line's end. Its errors go
+// to logs, and the token must not.
+func checkToken(token string) error {
+	if token == "" {
+		return errors.New("the token is empty")
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("the token has a space, a line's end or another character that is not visible ASCII")
 	}
 	return nil
 }
@@ -84,13 +106,18 @@ func (s *settings) dialOptions() []grpc.DialOption {
 	// The server bounds messages and says so in words; a second bound here would only hide them.
 	options := []grpc.DialOption{grpc.WithDefaultCallOptions(
 		grpc.MaxCallRecvMsgSize(math.MaxInt), grpc.MaxCallSendMsgSize(math.MaxInt))}
+	// A server that is back is found soon: gRPC's own pauses grow to two minutes, in which calls fail.
+	pauses := backoff.DefaultConfig
+	pauses.MaxDelay = 2 * time.Second
+	options = append(options, grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff: pauses, MinConnectTimeout: 20 * time.Second}))
 	if s.tls != nil {
 		options = append(options, grpc.WithTransportCredentials(s.tls))
 	} else {
 		options = append(options, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	}
-	if s.token != "" {
-		options = append(options, grpc.WithPerRPCCredentials(bearer{s.token, s.tls != nil}))
+	if s.token != nil {
+		options = append(options, grpc.WithPerRPCCredentials(bearer{*s.token, s.tls != nil}))
 	}
 	if s.serviceConfig != "" {
 		// What is to be sent again has to be kept, and gRPC's 256 KiB are soon too few.

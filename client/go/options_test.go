@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -23,10 +24,15 @@ import (
 func TestAddresses(t *testing.T) {
 	for address, fine := range map[string]bool{
 		"": true, "127.0.0.1:50051": true, "[::1]:50051": true, "localhost:50051": true,
-		"unix:/run/rerankd": true, "dns:///rerankd:50051": true, "rerankd.example:50051": true,
+		"unix:/run/rerankd": true, "unix-abstract:rerankd": true, "rerankd.example:50051": true,
+		"dns:///rerankd:50051": true, "dns:rerankd:50051": true, "passthrough:rerankd": true,
+		"other://rerankd": true, ":50051": true, "unix-box:50051": true,
 		"http://127.0.0.1:50051": false, "https://rerankd": false, "grpc://rerankd:1": false,
 		"grpcs://rerankd:1": false, "tcp://rerankd:1": false, "ws://rerankd:1": false,
 		"wss://rerankd:1": false, "HTTP://127.0.0.1:50051": false,
+		"localhost": false, "127.0.0.1": false, "localhost:": false, "localhost:0": false,
+		"localhost:65536": false, "localhost:5005l": false, "::1": false, "[::1]": false,
+		"::1:50051": false, "unix-box": false, "/run/rerankd": false,
 	} {
 		client, err := rerankd.NewClient(address)
 		if err == nil {
@@ -45,7 +51,7 @@ func TestAddresses(t *testing.T) {
 func TestATokenNeedsTLSUnlessTheServerIsHere(t *testing.T) {
 	for address, local := range map[string]bool{
 		"": true, "127.0.0.1:50051": true, "127.1.2.3:50051": true, "[::1]:50051": true,
-		"localhost:50051": true, "localhost": true, "unix:/run/rerankd": true,
+		"localhost:50051": true, "unix:/run/rerankd": true, "unix-abstract:rerankd": true,
 		"10.0.0.1:50051": false, "rerankd:50051": false, "dns:///rerankd:50051": false,
 		"127.0.0.1.example:50051": false, "localhost.example:50051": false,
 	} {
@@ -57,6 +63,23 @@ func TestATokenNeedsTLSUnlessTheServerIsHere(t *testing.T) {
 			t.Errorf("%q: %v", address, err)
 		}
 		connect(t, address, rerankd.WithToken("secret"), rerankd.WithTLS(nil))
+	}
+}
+
+func TestATokenThatCannotBeSent(t *testing.T) {
+	for _, token := range []string{"", "secret\n", "\tsecret", "secret ", "secret\x00", "secret\x7f", "sécret"} {
+		_, err := rerankd.NewClient("", rerankd.WithToken(token))
+		if err == nil || !strings.Contains(err.Error(), "token") || strings.Contains(err.Error(), "cret") {
+			t.Errorf("%q: %v", token, err)
+		}
+	}
+}
+
+func TestATokenNeedsTLSWhateverDialOptionsSay(t *testing.T) {
+	_, err := rerankd.NewClient("rerankd:50051", rerankd.WithToken("secret"), rerankd.WithTLS(nil),
+		rerankd.WithDialOptions(grpc.WithTransportCredentials(insecure.NewCredentials())))
+	if err == nil {
+		t.Error("it would be sent in plain text")
 	}
 }
 
@@ -106,7 +129,7 @@ func TestDialOptionsWin(t *testing.T) {
 }
 
 func TestRetries(t *testing.T) {
-	large := &rerankdv1.RerankRequest{Query: strings.Repeat("q", 2<<20)}
+	large := &rerankdv1.RerankRequest{Query: strings.Repeat("q", 64<<20)}
 	for name, each := range map[string]struct {
 		options  []rerankd.Option
 		request  *rerankdv1.RerankRequest

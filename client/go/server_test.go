@@ -85,3 +85,9 @@ func answer(response *rerankdv1.RerankResponse, err error) fake {
 		return response, err
 	}}
 }
+
+// hang answers when the call is over.
+func hang(ctx context.Context, _ *rerankdv1.RerankRequest) (*rerankdv1.RerankResponse, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
