@@ -7,7 +7,9 @@ record Address(String target) {
   private static final Pattern SCHEME =
       Pattern.compile("(https?|grpcs?|tcp|wss?)://.*", Pattern.CASE_INSENSITIVE | Pattern.DOTALL);
   private static final Pattern LOCAL =
-      Pattern.compile("(127(\\.\\d+){3}|\\[::1]|localhost)(:\\d+)?|unix:.*");
+      Pattern.compile(
+          "(dns:(///)?)?(127(\\.\\d+){3}|\\[::1]|localhost)(:\\d+)?|unix:.*",
+          Pattern.CASE_INSENSITIVE);
 
   Address {
     var scheme = SCHEME.matcher(target);

@@ -20,6 +20,7 @@ record Details(
       Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
 
   private static final String DOMAIN = "rerankd";
+  private static final long MAX_SECONDS = 315_576_000_000L; // of protobuf's Duration
 
   static Details of(Metadata trailers) {
     var status = status(trailers);
@@ -27,7 +28,7 @@ record Details(
     return new Details(
         info.isPresent(),
         info.map(ErrorInfo::getReason).orElse(""),
-        find(status, RetryInfo.class).map(RetryInfo::getRetryDelay).map(Details::duration),
+        find(status, RetryInfo.class).map(RetryInfo::getRetryDelay).flatMap(Details::duration),
         violations(status));
   }
 
@@ -53,8 +54,11 @@ record Details(
         .toList();
   }
 
-  private static Duration duration(com.google.protobuf.Duration delay) {
-    return Duration.ofSeconds(delay.getSeconds(), delay.getNanos());
+  private static Optional<Duration> duration(com.google.protobuf.Duration delay) {
+    var seconds = delay.getSeconds();
+    var nanos = delay.getNanos();
+    var readable = 0 <= seconds && seconds <= MAX_SECONDS && 0 <= nanos && nanos < 1_000_000_000;
+    return readable ? Optional.of(Duration.ofSeconds(seconds, nanos)) : Optional.empty();
   }
 
   private static <T extends Message> Optional<T> find(Status status, Class<T> kind) {

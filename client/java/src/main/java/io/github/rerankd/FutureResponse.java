@@ -20,12 +20,20 @@ final class FutureResponse<T> extends CompletableFuture<T> implements StreamObse
 
   @Override
   public void onError(Throwable error) {
-    completeExceptionally(
-        errors.of(Status.fromThrowable(error), Status.trailersFromThrowable(error)));
+    try {
+      completeExceptionally(
+          errors.of(Status.fromThrowable(error), Status.trailersFromThrowable(error)));
+    } finally {
+      completeExceptionally(error); // whatever was thrown above: nobody is left waiting
+    }
   }
 
   @Override
   public void onCompleted() {
-    complete(response);
+    if (response == null) { // as where a thread waits for the response
+      onError(Status.INTERNAL.withDescription("No value received for unary call").asException());
+    } else {
+      complete(response);
+    }
   }
 }

@@ -143,8 +143,11 @@ public final class RerankClient implements AutoCloseable {
   }
 
   private static CallOptions options(Duration timeout) {
-    // convert() gives the longest there is where a Duration is longer; toNanos() would throw.
-    return CallOptions.DEFAULT.withDeadlineAfter(
-        TimeUnit.NANOSECONDS.convert(timeout), TimeUnit.NANOSECONDS);
+    return CallOptions.DEFAULT.withDeadlineAfter(nanos(timeout), TimeUnit.NANOSECONDS);
+  }
+
+  /** Gives the most there is where a Duration is longer; its own toNanos() would throw. */
+  static long nanos(Duration duration) {
+    return TimeUnit.NANOSECONDS.convert(duration);
   }
 }

@@ -69,7 +69,7 @@ public final class RerankClientBuilder {
   /**
    * Loads a gRPC service config in JSON, such as {@link RerankClient#RETRYING}.
    *
-   * @throws IllegalArgumentException where that is no JSON object
+   * @throws IllegalArgumentException where that is no JSON object, or gRPC cannot make sense of it
    */
   public RerankClientBuilder serviceConfig(String json) {
     var config = ServiceConfig.parse(json);
@@ -85,8 +85,8 @@ public final class RerankClientBuilder {
     return channel(
         builder ->
             builder
-                .keepAliveTime(time.toNanos(), TimeUnit.NANOSECONDS)
-                .keepAliveTimeout(timeout.toNanos(), TimeUnit.NANOSECONDS));
+                .keepAliveTime(RerankClient.nanos(time), TimeUnit.NANOSECONDS)
+                .keepAliveTimeout(RerankClient.nanos(timeout), TimeUnit.NANOSECONDS));
   }
 
   /** Sets up gRPC's channel itself, over what this builder does. May be called more than once. */
@@ -100,7 +100,6 @@ public final class RerankClientBuilder {
    *
    * @throws IllegalArgumentException where a token would leave this machine in plain text, or gRPC
    *     cannot make sense of the address
-   * @throws IllegalStateException where gRPC cannot make sense of the service config
    */
   public RerankClient build() {
     if (token != null && !address.isLocal() && isPlain()) {
@@ -108,17 +107,8 @@ public final class RerankClientBuilder {
           "address \"%s\": a token would be sent there in plain text; set tls()"
               .formatted(address.target()));
     }
-    var builder =
-        Grpc.newChannelBuilder(address.target(), credentials)
-            // The server bounds messages, and says so in words.
-            .maxInboundMessageSize(Integer.MAX_VALUE)
-            // A request that is to be sent again is in memory anyway: gRPC keeps no copy.
-            .perRpcBufferLimit(Long.MAX_VALUE)
-            .retryBufferSize(Long.MAX_VALUE);
-    if (address.isLocal()) {
-      builder.proxyDetector(server -> null);
-    }
-    channel.accept(builder);
+    var builder = Grpc.newChannelBuilder(address.target(), credentials);
+    setUp(builder);
     var managed = builder.build();
     Channel open = managed;
     if (token != null) {
@@ -128,6 +118,19 @@ public final class RerankClientBuilder {
     }
     return new RerankClient(
         managed, open, timeout, new Errors(address.target(), managed::isShutdown));
+  }
+
+  void setUp(ManagedChannelBuilder<?> builder) {
+    builder
+        // The server bounds messages, and says so in words.
+        .maxInboundMessageSize(Integer.MAX_VALUE)
+        // A request that is to be sent again is in memory anyway: gRPC keeps no copy.
+        .perRpcBufferLimit(Long.MAX_VALUE)
+        .retryBufferSize(Long.MAX_VALUE);
+    if (address.isLocal()) {
+      builder.proxyDetector(server -> null);
+    }
+    channel.accept(builder);
   }
 
   private boolean isPlain() {

@@ -4,6 +4,8 @@ import com.google.gson.Gson;
 import com.google.gson.JsonParseException;
 import com.google.gson.JsonParser;
 import com.google.gson.reflect.TypeToken;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
@@ -25,10 +27,21 @@ final class ServiceConfig {
   /** Gives it as gRPC takes it, with every number a Double, as Gson reads them. */
   static Map<String, ?> parse(String json) {
     try {
-      var config = JsonParser.parseString(json).getAsJsonObject();
-      return new Gson().fromJson(config, new TypeToken<Map<String, Object>>() {});
+      var object = JsonParser.parseString(json).getAsJsonObject();
+      var config = new Gson().fromJson(object, new TypeToken<Map<String, Object>>() {});
+      tryOut(config);
+      return config;
     } catch (JsonParseException | IllegalStateException error) {
-      throw new IllegalArgumentException("service config: " + error.getMessage(), error);
+      var words = error.getMessage().lines().findFirst().orElse(""); // a stack trace may follow
+      throw new IllegalArgumentException("service config: " + words, error);
     }
+  }
+
+  /** Only a channel that is built checks its service config; this one is never connected. */
+  private static void tryOut(Map<String, ?> config) {
+    Grpc.newChannelBuilder(RerankClient.ADDRESS, InsecureChannelCredentials.create())
+        .defaultServiceConfig(config)
+        .build()
+        .shutdownNow();
   }
 }

@@ -1,6 +1,7 @@
 package io.github.rerankd;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import com.google.protobuf.Any;
 import com.google.protobuf.ByteString;
@@ -16,10 +17,13 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.ExecutionException;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
+@Timeout(60)
 class ErrorsTest {
   private static final ErrorInfo OURS =
       ErrorInfo.newBuilder().setDomain("rerankd").setReason("OVERLOADED").build();
@@ -34,6 +38,35 @@ class ErrorsTest {
     assertEquals(Optional.of(Duration.ofMillis(2500)), error.retryAfter());
     assertEquals(List.of(), error.violations());
     assertEquals("RESOURCE_EXHAUSTED: words", error.getMessage());
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "9223372036854775807, 2000000000",
+    "315576000001, 0",
+    "0, 1000000000",
+    "-1, 0",
+    "0, -1"
+  })
+  void whenToTryAgainThatIsNoTime(long seconds, int nanos) {
+    var delay = com.google.protobuf.Duration.newBuilder().setSeconds(seconds).setNanos(nanos);
+    var error = read(OURS, RetryInfo.newBuilder().setRetryDelay(delay).build());
+    assertEquals("OVERLOADED", error.reason());
+    assertEquals(Optional.empty(), error.retryAfter());
+  }
+
+  @Test
+  void aDefectInReadingLeavesNoFutureOpen() {
+    var future =
+        new FutureResponse<>(
+            new Errors(
+                "there:1",
+                () -> {
+                  throw new AssertionError("defect");
+                }));
+    var error = Status.UNAVAILABLE.asException();
+    assertThrows(AssertionError.class, () -> future.onError(error));
+    assertEquals(error, assertThrows(ExecutionException.class, future::get).getCause());
   }
 
   @Test

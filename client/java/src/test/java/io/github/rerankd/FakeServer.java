@@ -13,6 +13,7 @@ import io.grpc.Server;
 import io.grpc.ServerCall;
 import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
+import io.grpc.ServerServiceDefinition;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import io.grpc.stub.ServerCallStreamObserver;
 import io.grpc.stub.StreamObserver;
@@ -38,9 +39,7 @@ final class FakeServer implements AutoCloseable {
   private final Server server;
 
   FakeServer(Answer answer) throws IOException {
-    this(
-        NettyServerBuilder.forAddress(new InetSocketAddress(InetAddress.getLoopbackAddress(), 0)),
-        answer);
+    this(loopback(), answer);
   }
 
   FakeServer(NettyServerBuilder builder, Answer answer) throws IOException {
@@ -51,6 +50,15 @@ final class FakeServer implements AutoCloseable {
             .addService(new Service(answer))
             .build()
             .start();
+  }
+
+  FakeServer(NettyServerBuilder builder, ServerServiceDefinition service) throws IOException {
+    server = builder.addService(service).build().start();
+  }
+
+  static NettyServerBuilder loopback() {
+    return NettyServerBuilder.forAddress(
+        new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));
   }
 
   /** Takes a request, and never answers it. */
