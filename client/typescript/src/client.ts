@@ -1,5 +1,5 @@
-import type { ClientUnaryCall, CallOptions as GrpcOptions } from "@grpc/grpc-js";
-import { Metadata, status } from "@grpc/grpc-js";
+import type { ClientUnaryCall, CallOptions as GrpcOptions, Metadata } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
 import {
   ListModelsRequest,
   type ListModelsResponse,
@@ -13,10 +13,12 @@ import {
   checkAddress,
   toChannelOptions,
   toCredentials,
+  toDeadline,
   toMetadata,
+  toTypeError,
 } from "./options.js";
 import { type Rerank, toMessage } from "./request.js";
-import { toError } from "./status.js";
+import { closed, toError } from "./status.js";
 import { Stub } from "./stub.js";
 
 /** What holds for one call. */
@@ -25,13 +27,6 @@ export interface CallOptions {
   timeoutMs?: number | undefined;
   /** Cancels the call, which then throws the signal's reason, as `fetch` does. */
   signal?: AbortSignal | undefined;
-}
-
-const LONGEST_MS = 10 * 365 * 24 * 3_600_000;
-
-function checkTimeout(timeoutMs: number): number {
-  if (!(timeoutMs >= 0)) throw new TypeError(`timeoutMs: ${timeoutMs} is not 0 or more`);
-  return timeoutMs;
 }
 
 type Start<Answer> = (
@@ -50,22 +45,27 @@ export class Client {
 
   /**
    * @param address `host:port`, `unix:/path`, or another target of grpc-js, as `dns:///name:port`
-   * @throws TypeError for what cannot be meant: an address with a scheme such as `http://`, a token
-   * that would leave this machine without TLS, a service config that is no JSON object
+   * @throws TypeError for an argument that cannot be right, such as an address with `http://`, or a
+   * token that would leave this machine without TLS
    */
   constructor(address: string = ADDRESS, options: ClientOptions = {}) {
     checkAddress(address);
-    const credentials = toCredentials(options);
     this.#address = address;
-    this.#timeoutMs = checkTimeout(options.timeoutMs ?? 60_000);
-    this.#metadata = toMetadata(address, options.token, credentials._isSecure());
-    this.#stub = new Stub(address, credentials, toChannelOptions(address, options));
+    this.#timeoutMs = options.timeoutMs ?? 60_000;
+    toDeadline(this.#timeoutMs); // refuses here what no call could have
+    try {
+      const credentials = toCredentials(options);
+      this.#metadata = toMetadata(address, options.token, credentials._isSecure());
+      this.#stub = new Stub(address, credentials, toChannelOptions(address, options));
+    } catch (error) {
+      throw toTypeError(error);
+    }
   }
 
   /**
    * Ranks the documents by how relevant they are to the query.
    *
-   * @throws RerankError
+   * @throws RerankError, and TypeError for a request that cannot be written
    */
   async rerank(request: Rerank, options: CallOptions = {}): Promise<RerankResponse> {
     const message = toMessage(request, false);
@@ -76,15 +76,14 @@ export class Client {
    * Gives better and better rankings, each of them whole; the last has `isFinal` set. The call
    * begins with the loop, and leaving the loop early ends it.
    *
-   * @throws RerankError from the loop
+   * @throws RerankError from the loop, and TypeError for a request that cannot be written
    */
   async *rerankPartial(
     request: Rerank,
     { timeoutMs, signal }: CallOptions = {},
   ): AsyncGenerator<RerankResponse, void, undefined> {
     const message = toMessage(request, true);
-    signal?.throwIfAborted();
-    this.#checkOpen();
+    this.#check(signal);
     const call = this.#stub.rerank(message, this.#metadata.clone(), this.#options(timeoutMs));
     const cancel = () => call.cancel();
     signal?.addEventListener("abort", cancel);
@@ -115,7 +114,7 @@ export class Client {
     return models;
   }
 
-  /** Closes the connection once the calls under way are over. Later calls throw a RerankError. */
+  /** Closes the connection once the calls under way are over. Later calls fail as `CANCELLED`. */
   close(): void {
     this.#closed = true;
     this.#stub.close();
@@ -126,8 +125,7 @@ export class Client {
   }
 
   async #ask<Answer>(start: Start<Answer>, { timeoutMs, signal }: CallOptions): Promise<Answer> {
-    signal?.throwIfAborted();
-    this.#checkOpen();
+    this.#check(signal);
     let cancel = () => {};
     try {
       return await new Promise((resolve, reject) => {
@@ -144,18 +142,13 @@ export class Client {
     }
   }
 
-  #checkOpen(): void {
-    if (this.#closed) {
-      const details = "the client is closed";
-      const cause = { code: status.CANCELLED, details, metadata: new Metadata() };
-      throw toError(Object.assign(new Error(details), cause), this.#address);
-    }
+  #check(signal: AbortSignal | undefined): void {
+    signal?.throwIfAborted();
+    if (this.#closed) throw closed();
   }
 
   #options(timeoutMs = this.#timeoutMs): GrpcOptions {
-    checkTimeout(timeoutMs);
-    // grpc-js throws, where nobody can catch it, for a deadline that no header holds.
-    return { deadline: timeoutMs > LONGEST_MS ? Infinity : Date.now() + timeoutMs };
+    return { deadline: toDeadline(timeoutMs) };
   }
 
   #toError(error: unknown, signal: AbortSignal | undefined): unknown {

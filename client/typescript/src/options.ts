@@ -11,7 +11,7 @@ export const ADDRESS = "127.0.0.1:50051";
 
 /** How a client connects, and what holds for all its calls. */
 export interface ClientOptions {
-  /** Each call's timeout in milliseconds; `Infinity` waits for ever. 60,000 unless given. */
+  /** Each call's timeout in milliseconds, 60,000 unless given; `Infinity`, or 25 days, is for ever. */
   timeoutMs?: number | undefined;
   /** Encrypts the connection. `true`: the server's certificate is checked against Node's roots. */
   tls?: boolean | Tls | undefined;
@@ -44,16 +44,26 @@ export interface Keepalive {
   timeoutMs?: number | undefined;
 }
 
-/** Throws a TypeError for none, and for one with a scheme that gRPC would take for a host's name. */
+/** Throws a TypeError for no address, and for a scheme that gRPC would take for a host's name. */
 export function checkAddress(address: string): void {
-  if (!address) throw new TypeError("address: is empty; give host:port or unix:/path");
   const scheme = /^(?:https?|grpcs?|tcp|wss?):\/\//i.exec(address)?.[0];
-  if (scheme) {
+  if (scheme || address === "") {
     throw new TypeError(
-      `address ${JSON.stringify(address)}: give host:port or unix:/path, without ${scheme}; ` +
-        "TLS is an option of the client",
+      `address ${JSON.stringify(address)}: give host:port or unix:/path` +
+        (scheme ? `, without ${scheme}; TLS is an option of the client` : ""),
     );
   }
+}
+
+const LONGEST = 2 ** 31 - 1; // milliseconds, of a timer in Node
+
+/**
+ * The moment when a call that begins now is over. From `LONGEST` on it never is: grpc-js keeps no
+ * clock for longer ones, and throws where nobody can catch it at those that no header can express.
+ */
+export function toDeadline(timeoutMs: number): number {
+  if (!(timeoutMs >= 0)) throw new TypeError(`timeoutMs: ${timeoutMs} is not 0 or more`);
+  return timeoutMs < LONGEST ? Date.now() + timeoutMs : Number.POSITIVE_INFINITY;
 }
 
 const LOCAL =
@@ -73,7 +83,10 @@ const CHANNEL: ChannelOptions = {
 
 export function toChannelOptions(address: string, options: ClientOptions): GrpcOptions {
   const { keepalive, serviceConfig } = options;
-  if (serviceConfig !== undefined) checkServiceConfig(serviceConfig);
+  // grpc-js takes "" and "[]" for a config that says nothing. What else is wrong it refuses itself.
+  if (serviceConfig !== undefined && !/^\s*\{/.test(serviceConfig)) {
+    throw new TypeError("serviceConfig: give a JSON object");
+  }
   return {
     ...CHANNEL,
     // The way to this machine leads through no proxy.
@@ -83,14 +96,6 @@ export function toChannelOptions(address: string, options: ClientOptions): GrpcO
     ...(keepalive?.timeoutMs && { "grpc.keepalive_timeout_ms": keepalive.timeoutMs }),
     ...options.channelOptions,
   };
-}
-
-function checkServiceConfig(text: string): void {
-  try {
-    const config: unknown = JSON.parse(text);
-    if (typeof config === "object" && config !== null && !Array.isArray(config)) return;
-  } catch {}
-  throw new TypeError("serviceConfig: is no JSON object");
 }
 
 export function toCredentials({ credentials: own, tls }: ClientOptions): ChannelCredentials {
@@ -116,4 +121,10 @@ export function toMetadata(address: string, token: string | undefined, secure: b
   }
   metadata.set("authorization", `Bearer ${token}`);
   return metadata;
+}
+
+/** Makes one kind of error of what grpc-js, OpenSSL and JSON each say of an option in their own. */
+export function toTypeError(error: unknown): unknown {
+  if (error instanceof TypeError || !(error instanceof Error)) return error;
+  return new TypeError(`options: ${error.message}`, { cause: error });
 }

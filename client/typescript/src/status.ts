@@ -1,14 +1,33 @@
-import { type ServiceError, status } from "@grpc/grpc-js";
+import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { toDetails } from "./details.js";
 import { RerankError } from "./errors.js";
 
-/** Makes a RerankError of what grpc-js throws; anything else stays what it is. */
+// With this grpc-js begins its words for what `requestSerialize` throws.
+const UNWRITABLE = "Request message serialization failure: ";
+
+/**
+ * Makes a RerankError of what grpc-js throws, or a TypeError where it could not write the request;
+ * anything else stays what it is.
+ */
 export function toError(error: unknown, address: string): unknown {
   if (!isServiceError(error)) return error;
   const details = toDetails(error.metadata);
   const words = error.details || status[error.code] || "";
+  if (!details.known && words.startsWith(UNWRITABLE)) {
+    return new TypeError(`request: ${words.slice(UNWRITABLE.length)}`, { cause: error });
+  }
   const message = details.known ? words : hint(error.code, words, address);
   return new RerankError(message, error.code, details, error);
+}
+
+/** What the calls of a closed client throw: grpc-js would throw a plain Error. */
+export function closed(): unknown {
+  const details = "the client is closed";
+  const metadata = new Metadata();
+  return toError(
+    Object.assign(new Error(details), { code: status.CANCELLED, details, metadata }),
+    "",
+  );
 }
 
 /** What to do about a status that gRPC itself made. */

@@ -31,13 +31,14 @@ test("the caller's request stays as it is, and may leave out what has a default"
   assert.deepEqual(seen[0]?.documents, [{ id: "", text: "blue skies", priorScore: undefined }]);
 });
 
-test("a request that cannot be written leaves nothing behind for the next", async (t) => {
+test("a request that cannot be written is a TypeError, and leaves nothing behind for the next", async (t) => {
   const client = await connect(t, {
     rerankOnce: (call, answer) => answer(null, { ...RANKING, model: call.request.query }),
   });
-  const error: unknown = await client.rerank({ ...REQUEST, topN: 0.5 }).catch((caught) => caught);
-  assert(error instanceof RerankError);
-  assert.equal(error.code, status.INTERNAL);
+  const request = { ...REQUEST, topN: 0.5 };
+  const refusal = { name: "TypeError", message: "request: invalid int32: 0.5" };
+  await assert.rejects(client.rerank(request), refusal);
+  await assert.rejects(client.rerankPartial(request).next(), refusal);
   assert.equal((await client.rerank(REQUEST)).model, REQUEST.query);
 });
 
@@ -153,20 +154,23 @@ test("a signal ends the call, which throws the signal's reason", async (t) => {
   await assert.rejects(client.models({ signal }), isReason); // the server has no such method
 });
 
-test("a signal that lives longer than its calls is let go", async (t) => {
+test("a signal that outlives its calls keeps nothing of them", async (t) => {
   const client = await connect(t, {
     rerankOnce: (_, answer) => answer(null, RANKING),
     rerank: (call) => {
       call.write(RANKING);
       call.end();
     },
+    listModels: (_, answer) => answer(failure(status.INTERNAL)),
   });
   const { signal } = new AbortController();
+  const count = () => getEventListeners(signal, "abort").length;
   await client.rerank(REQUEST, { signal });
-  for await (const _ of client.rerankPartial(REQUEST, { signal })) {
-    assert.equal(getEventListeners(signal, "abort").length, 1);
-  }
-  assert.equal(getEventListeners(signal, "abort").length, 0);
+  assert.equal(count(), 0);
+  await assert.rejects(client.models({ signal }), RerankError);
+  assert.equal(count(), 0);
+  for await (const _ of client.rerankPartial(REQUEST, { signal })) assert.equal(count(), 1);
+  assert.equal(count(), 0);
 });
 
 test("each call has a deadline: its own, or the client's, or 60 s", async (t) => {
@@ -184,11 +188,20 @@ test("each call has a deadline: its own, or the client's, or 60 s", async (t) =>
   await plain.rerank(REQUEST);
   await patient.rerank(REQUEST);
   await patient.rerank(REQUEST, { timeoutMs: 7_200_000 });
-  await patient.rerank(REQUEST, { timeoutMs: Number.POSITIVE_INFINITY });
-  await patient.rerank(REQUEST, { timeoutMs: Number.MAX_SAFE_INTEGER });
-  const forEver = Number.POSITIVE_INFINITY;
-  assert.deepEqual(minutes, [1, 60, 120, forEver, forEver]);
-  await assert.rejects(plain.rerank(REQUEST, { timeoutMs: Number.NaN }), TypeError);
+  for (const timeoutMs of [2 ** 31, Number.MAX_SAFE_INTEGER, Number.POSITIVE_INFINITY]) {
+    await patient.rerank(REQUEST, { timeoutMs });
+  }
+  const never = Number.POSITIVE_INFINITY;
+  assert.deepEqual(minutes, [1, 60, 120, never, never, never]);
+});
+
+test("a timeout that is none is refused at once", async (t) => {
+  const client = await connect(t, {});
+  for (const timeoutMs of [Number.NaN, -1]) {
+    await assert.rejects(client.rerank(REQUEST, { timeoutMs }), TypeError);
+    await assert.rejects(client.rerankPartial(REQUEST, { timeoutMs }).next(), TypeError);
+    assert.throws(() => new Client(undefined, { timeoutMs }), TypeError);
+  }
 });
 
 test("a call that takes too long throws", async (t) => {
@@ -212,9 +225,13 @@ test("a client that is closed refuses calls, and ends those under way as they wo
   const answer = client.rerank(REQUEST);
   await begun.opened;
   client[Symbol.dispose]();
-  for (const call of [client.rerank(REQUEST), client.rerankPartial(REQUEST).next()]) {
-    await assert.rejects(call, { name: "RerankError", code: status.CANCELLED, message: /closed/ });
-  }
+  const closed = {
+    name: "RerankError",
+    code: status.CANCELLED,
+    message: "the client is closed",
+  };
+  await assert.rejects(client.rerank(REQUEST), closed);
+  await assert.rejects(client.rerankPartial(REQUEST).next(), closed);
   go.open();
   assert.deepEqual(await answer, RANKING);
 });

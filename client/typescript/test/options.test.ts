@@ -8,7 +8,11 @@ function make(address: string, options?: ClientOptions): void {
   new Client(address, options).close();
 }
 
-test("an address with a scheme is refused at once", () => {
+test("no address, or one with a scheme, is refused at once", () => {
+  assert.throws(() => make(""), {
+    name: "TypeError",
+    message: 'address "": give host:port or unix:/path',
+  });
   for (const scheme of ["http", "https", "grpc", "grpcs", "tcp", "ws", "wss", "HTTP"]) {
     const address = `${scheme}://127.0.0.1:50051`;
     assert.throws(() => make(address), {
@@ -61,13 +65,6 @@ test("a token that cannot be sent is refused, and not repeated", () => {
   }
 });
 
-test("an address that is empty, and a timeout that is none, are refused at once", () => {
-  assert.throws(() => make(""), { name: "TypeError", message: /host:port/ });
-  for (const timeoutMs of [Number.NaN, -1]) {
-    assert.throws(() => make("localhost:1", { timeoutMs }), TypeError);
-  }
-});
-
 test("what a channel is told", () => {
   const plain = toChannelOptions("a.example:1", {});
   assert.equal(plain["grpc.max_receive_message_length"], -1);
@@ -88,10 +85,14 @@ test("what a channel is told", () => {
 });
 
 test("a service config that is none is refused at once", () => {
-  for (const serviceConfig of ["{", "[]", "null", ""]) {
-    assert.throws(() => make("localhost:1", { serviceConfig }), {
-      name: "TypeError",
-      message: "serviceConfig: is no JSON object",
-    });
+  for (const serviceConfig of ["", "{", "[]", "null", '{"methodConfig": [{}]}']) {
+    assert.throws(() => make("localhost:1", { serviceConfig }), TypeError, serviceConfig);
+  }
+  make("localhost:1", { serviceConfig: "\n{}" });
+});
+
+test("a certificate without its key, or that is none, is refused at once", () => {
+  for (const tls of [{ cert: "none" }, { cert: "none", key: "none" }]) {
+    assert.throws(() => make("localhost:1", { tls }), TypeError);
   }
 });

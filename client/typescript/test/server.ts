@@ -15,11 +15,12 @@ export async function connect(
   test: TestContext,
   handlers: Partial<Pick<RerankServiceServer, "rerank" | "rerankOnce" | "listModels">>,
   options?: ClientOptions,
+  credentials = ServerCredentials.createInsecure(),
 ): Promise<Client> {
   const server = new Server({ "grpc.max_receive_message_length": -1 });
   server.addService(RerankServiceService, handlers as RerankServiceServer);
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
+    server.bindAsync("127.0.0.1:0", credentials, (error, bound) =>
       error ? reject(error) : resolve(bound),
     );
   });

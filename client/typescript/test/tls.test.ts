@@ -1,41 +1,31 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { Server, ServerCredentials } from "@grpc/grpc-js";
-import { Client, RerankError, status } from "@rerankd/client";
-import {
-  type RerankServiceServer,
-  RerankServiceService,
-} from "../src/generated/rerankd/v1/rerank.js";
-import { RANKING, REQUEST } from "./server.js";
+import { ServerCredentials } from "@grpc/grpc-js";
+import { RerankError, status } from "@rerankd/client";
+import { connect, RANKING, REQUEST } from "./server.js";
 
-// One self-signed certificate serves everyone here; it is good for a hundred years.
-const fixture = (name: string) => readFileSync(`test/fixtures/${name}.pem`);
-const cert = fixture("cert");
-const key = fixture("key");
+/** Reads one of the key pairs that are for these tests alone, each signed by itself, until 2125. */
+function fixture(name: string): Buffer {
+  return readFileSync(new URL(`../../test/fixtures/${name}`, import.meta.url));
+}
 
-test("a server that asks for a certificate gets the client's own", async (t) => {
-  const server = new Server();
-  const handlers: Partial<RerankServiceServer> = {
+test("a server that asks who calls is shown the client's certificate", async (t) => {
+  const pair = { private_key: fixture("server.key"), cert_chain: fixture("server.pem") };
+  const asking = ServerCredentials.createSsl(fixture("client.pem"), [pair], true);
+  const handlers: Parameters<typeof connect>[1] = {
     rerankOnce: (_, answer) => answer(null, RANKING),
   };
-  server.addService(RerankServiceService, handlers as RerankServiceServer);
-  const wanted = ServerCredentials.createSsl(cert, [{ cert_chain: cert, private_key: key }], true);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync("127.0.0.1:0", wanted, (error, bound) =>
-      error ? reject(error) : resolve(bound),
-    );
-  });
-  const known = new Client(`127.0.0.1:${port}`, { tls: { ca: cert, cert, key } });
-  const unknown = new Client(`127.0.0.1:${port}`, { tls: { ca: cert } });
-  t.after(() => {
-    known.close();
-    unknown.close();
-    server.forceShutdown();
-  });
+  const ca = fixture("server.pem").toString();
+  const tls = { ca, cert: fixture("client.pem").toString(), key: fixture("client.key") };
+  const known = await connect(t, handlers, { tls }, asking);
   assert.deepEqual(await known.rerank(REQUEST), RANKING);
-  await assert.rejects(
-    unknown.rerank(REQUEST),
-    (error) => error instanceof RerankError && error.code === status.UNAVAILABLE,
-  );
+
+  for (const strange of [{ ca }, { ...tls, ca: undefined }]) {
+    const client = await connect(t, handlers, { tls: strange }, asking);
+    await assert.rejects(
+      client.rerank(REQUEST),
+      (error) => error instanceof RerankError && error.code === status.UNAVAILABLE,
+    );
+  }
 });
