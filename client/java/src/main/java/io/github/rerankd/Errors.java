@@ -3,10 +3,14 @@ package io.github.rerankd;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import java.util.Set;
 import java.util.function.BooleanSupplier;
 
 /** Makes our exceptions of gRPC's. Where rerankd did not say what to do, the message does. */
 record Errors(String address, BooleanSupplier closed) {
+  private static final Set<Status.Code> ENDED =
+      Set.of(Status.Code.UNAVAILABLE, Status.Code.CANCELLED);
+
   RerankException of(StatusRuntimeException error) {
     return of(error.getStatus(), error.getTrailers());
   }
@@ -16,8 +20,8 @@ record Errors(String address, BooleanSupplier closed) {
     if (details.fromRerankd()) {
       return new RerankException(status, trailers, details);
     }
-    if (closed.getAsBoolean() && status.getCode() == Status.Code.UNAVAILABLE) {
-      // That is how gRPC says it; but nothing is wrong with the server, nor will it get better.
+    if (closed.getAsBoolean() && ENDED.contains(status.getCode())) {
+      // gRPC says it in one way or the other; but nothing is wrong with the server.
       status = Status.CANCELLED.withDescription("the client is closed");
     }
     var message = hint(status.getCode(), said(status));

@@ -92,8 +92,9 @@ public final class RerankClient implements AutoCloseable {
   public CompletableFuture<RerankResponse> rerankAsync(RerankRequest request, Duration timeout) {
     var call = channel.newCall(RerankServiceGrpc.getRerankOnceMethod(), options(timeout));
     var response = new FutureResponse<RerankResponse>(errors);
-    response.whenComplete((done, error) -> call.cancel("the caller cancelled", error));
     ClientCalls.asyncUnaryCall(call, request, response);
+    // Only once it is sent: it may fail before, and sending on a cancelled call throws.
+    response.whenComplete((done, error) -> call.cancel("the caller cancelled", error));
     return response;
   }
 

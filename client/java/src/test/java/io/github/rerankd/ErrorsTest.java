@@ -121,6 +121,17 @@ class ErrorsTest {
     assertEquals(message, error.getStatus().getDescription());
   }
 
+  @ParameterizedTest
+  @CsvSource({
+    "UNAVAILABLE, CANCELLED: the client is closed",
+    "CANCELLED, CANCELLED: the client is closed",
+    "INTERNAL, INTERNAL: words"
+  })
+  void aClosedClient(Status.Code code, String message) {
+    var status = code.toStatus().withDescription("words");
+    assertEquals(message, new Errors("there:1", () -> true).of(status, null).getMessage());
+  }
+
   @Test
   void theWordsOfWhatWentWrongBelow() {
     var refused = new IOException("refused: /127.0.0.1:1");

@@ -52,11 +52,11 @@ final class FakeServer implements AutoCloseable {
             .start();
   }
 
-  FakeServer(NettyServerBuilder builder, ServerServiceDefinition service) throws IOException {
-    server = builder.addService(service).build().start();
+  FakeServer(ServerServiceDefinition service) throws IOException {
+    server = loopback().addService(service).build().start();
   }
 
-  static NettyServerBuilder loopback() {
+  private static NettyServerBuilder loopback() {
     return NettyServerBuilder.forAddress(
         new InetSocketAddress(InetAddress.getLoopbackAddress(), 0));
   }

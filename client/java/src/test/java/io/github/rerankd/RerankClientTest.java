@@ -12,6 +12,7 @@ import io.github.rerankd.v1.RerankRequest;
 import io.github.rerankd.v1.RerankResponse;
 import io.github.rerankd.v1.RerankServiceGrpc;
 import io.github.rerankd.v1.ScoreSource;
+import io.grpc.ManagedChannelBuilder;
 import io.grpc.MethodDescriptor;
 import io.grpc.ServerServiceDefinition;
 import io.grpc.Status;
@@ -141,7 +142,7 @@ class RerankClientTest {
                     .build(),
                 ServerCalls.asyncServerStreamingCall((request, to) -> to.onCompleted()))
             .build();
-    try (var server = new FakeServer(FakeServer.loopback(), none);
+    try (var server = new FakeServer(none);
         var client = RerankClient.create(server.address())) {
       var error = assertThrows(RerankException.class, () -> client.rerank(REQUEST));
       var later = assertThrows(ExecutionException.class, () -> client.rerankAsync(REQUEST).get());
@@ -219,6 +220,14 @@ class RerankClientTest {
       assertEquals("CANCELLED: the client is closed", error.getCause().getMessage());
       assertEquals(Status.Code.CANCELLED, codeOf(() -> client.rerank(REQUEST)));
     }
+  }
+
+  @Test
+  void aCallThatFailsBeforeItIsSent() {
+    var client = RerankClient.builder().channel(ManagedChannelBuilder::directExecutor).build();
+    client.close();
+    var error = assertThrows(ExecutionException.class, () -> client.rerankAsync(REQUEST).get());
+    assertInstanceOf(RerankException.class, error.getCause());
   }
 
   private static void answer(RerankResponse response, StreamObserver<RerankResponse> to) {
