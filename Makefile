@@ -112,7 +112,7 @@ HERE := $(foreach each,$(TOOLS),$(if $(shell command -v $(firstword $(subst =, ,
 MISSING := $(filter-out $(HERE),go typescript java rust)
 COMMA := ,
 EMPTY :=
-CLIENTS := $(subst $(EMPTY) $(EMPTY),$(COMMA),$(strip python python-asyncio $(HERE)))
+CLIENTS := $(subst $(EMPTY) $(EMPTY),$(COMMA),$(strip python $(HERE)))
 
 clients: setup $(HERE:%=client-%)
 	$(BIN)/pytest tests/clients/test_golden.py tests/clients/test_examples_of_clients.py \
@@ -170,7 +170,7 @@ example-rust:
 
 # What a warm call costs from each language, over the least that it can cost.
 bench-clients: setup $(HERE:%=build-%)
-	@PYTHONPATH=tests $(BIN)/python -m bench.clients $(subst $(COMMA), ,$(CLIENTS))
+	@PYTHONPATH=tests $(BIN)/python -m bench.clients python-asyncio $(subst $(COMMA), ,$(CLIENTS))
 
 bench: setup
 	@PYTHONPATH=tests $(BIN)/python -m bench.load
