@@ -107,9 +107,13 @@ test-peers: setup .venv-litellm/ready
 
 # Builds and tests the client of each language whose toolchain is here, then holds them all to the
 # same answers.
-TOOLS := go=go npm=typescript mvn=java cargo=rust
-HERE := $(foreach each,$(TOOLS),$(if $(shell command -v $(firstword $(subst =, ,$(each)))),$(lastword $(subst =, ,$(each)))))
-MISSING := $(filter-out $(HERE),go typescript java rust)
+LANGUAGES := go typescript java rust
+TOOL_go := go
+TOOL_typescript := npm
+TOOL_java := mvn
+TOOL_rust := cargo
+HERE := $(foreach each,$(LANGUAGES),$(if $(shell command -v $(TOOL_$(each))),$(each)))
+MISSING := $(filter-out $(HERE),$(LANGUAGES))
 COMMA := ,
 EMPTY :=
 CLIENTS := $(subst $(EMPTY) $(EMPTY),$(COMMA),$(strip python $(HERE)))
@@ -124,7 +128,7 @@ client-go: build-go
 	go -C $(GO) vet ./...
 	go -C $(GO) test ./...
 
-client-typescript: build-typescript
+client-typescript: $(TYPESCRIPT)/node_modules/.package-lock.json
 	npm --prefix $(TYPESCRIPT) run --silent lint
 	npm --prefix $(TYPESCRIPT) test --silent
 

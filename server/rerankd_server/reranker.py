@@ -225,7 +225,7 @@ class _Board:
         for index, score in (*progress.interim.items(), *progress.found.items()):
             self._scores[index] = score.value
             self._sources[index] = progress.source
-            self.has_scores = True
+        self.has_scores = self.has_scores or bool(progress.interim or progress.found)
         self._unscored.update(progress.unscored)
         self._open.difference_update(progress.found, progress.unscored)
         for unscored in progress.unscored.values():
@@ -278,8 +278,7 @@ class _Board:
                 raise IncompleteError(
                     [Violation(f"documents[{i}]", _WHY[u.reason]) for i, u in unscored]
                 )
-        nothing = all(score is None for score in self._scores)
-        if self._error is not None and nothing and not pending:
+        if self._error is not None and not self.has_scores and not pending:
             raise self._error
 
     def _reason(self, index: int) -> Reason | None:

@@ -5,10 +5,10 @@ import json
 import random
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, Unpack
 
 from rerankd import (
     RETRYING,
@@ -32,6 +32,7 @@ Event = Mapping[str, Any]
 
 def main(arguments: Sequence[str]) -> None:
     with_asyncio = arguments[:1] == ["--asyncio"]
+    kind: Kind = AsyncClient if with_asyncio else _Blocking
     mode, *rest = arguments[with_asyncio:]
     given = dict(each.split("=", 1) for each in rest if "=" in each)
     if mode == "bench":
@@ -39,76 +40,72 @@ def main(arguments: Sequence[str]) -> None:
         print(json.dumps(figures))  # noqa: T201
         return
     for case in json.loads(Path(rest[0]).read_text())["cases"]:
-        if with_asyncio:
-            asyncio.run(_tell_async(case, given))
-        else:
-            for event in _perform(case, given):
-                _tell(case, event)
+        asyncio.run(_perform(case, given, kind))
 
 
 def _tell(case: Case, event: Event) -> None:
     print(json.dumps({"case": case["name"], **event}), flush=True)  # noqa: T201
 
 
-async def _tell_async(case: Case, given: Mapping[str, str]) -> None:
-    async with aclosing(_perform_async(case, given)) as events:
-        async for event in events:
-            _tell(case, event)
-
-
-def _perform(case: Case, given: Mapping[str, str]) -> Iterator[Event]:
+async def _perform(case: Case, given: Mapping[str, str], kind: "Kind") -> None:
     try:
-        with Client(_address(case, given), **_connection(case, given)) as client:
-            seconds = _seconds(case)
-            if case["method"] == "models":
-                yield {"models": {"models": [_model(m) for m in client.models(timeout=seconds)]}}
-            elif case["method"] == "rerank":
-                query, documents, options = _request(case)
-                ranking = client.rerank(query, documents, timeout=seconds, **options)
-                yield {"ranking": _ranking(ranking)}
-            else:
-                query, documents, options = _request(case)
-                rankings = client.rerank_partial(query, documents, timeout=seconds, **options)
-                for count, ranking in enumerate(rankings, 1):
-                    yield {"ranking": _ranking(ranking)}
-                    if count == case.get("leaveAfter"):
-                        rankings.close()
-                        yield {"end": {"code": "LEFT"}}
-                        return
-        yield {"end": {"code": "OK"}}
+        async with kind(_address(case, given), **_connection(case, given)) as client:
+            code = await _call(case, client)
+        _tell(case, {"end": {"code": code}})
     except ValueError as error:
-        yield {"end": {"code": "ADDRESS", "message": str(error)}}
+        _tell(case, {"end": {"code": "ADDRESS", "message": str(error)}})
     except RerankError as error:
-        yield {"end": _error(error)}
+        _tell(case, {"end": _error(error)})
 
 
-async def _perform_async(case: Case, given: Mapping[str, str]) -> AsyncGenerator[Event]:
-    try:
-        async with AsyncClient(_address(case, given), **_connection(case, given)) as client:
-            seconds = _seconds(case)
-            if case["method"] == "models":
-                models = await client.models(timeout=seconds)
-                yield {"models": {"models": [_model(model) for model in models]}}
-            elif case["method"] == "rerank":
-                query, documents, options = _request(case)
-                ranking = await client.rerank(query, documents, timeout=seconds, **options)
-                yield {"ranking": _ranking(ranking)}
-            else:
-                query, documents, options = _request(case)
-                rankings = client.rerank_partial(query, documents, timeout=seconds, **options)
-                count = 0
-                async for ranking in rankings:
-                    count += 1
-                    yield {"ranking": _ranking(ranking)}
-                    if count == case.get("leaveAfter"):
-                        await rankings.aclose()
-                        yield {"end": {"code": "LEFT"}}
-                        return
-        yield {"end": {"code": "OK"}}
-    except ValueError as error:
-        yield {"end": {"code": "ADDRESS", "message": str(error)}}
-    except RerankError as error:
-        yield {"end": _error(error)}
+async def _call(case: Case, client: "AsyncClient | _Blocking") -> str:
+    """Make the case's call, and tell what comes; gives the code of its end."""
+    seconds = _seconds(case)
+    if case["method"] == "models":
+        models = await client.models(timeout=seconds)
+        _tell(case, {"models": {"models": [_model(model) for model in models]}})
+        return "OK"
+    query, documents, options = _request(case)
+    if case["method"] == "rerank":
+        ranking = await client.rerank(query, documents, timeout=seconds, **options)
+        _tell(case, {"ranking": _ranking(ranking)})
+        return "OK"
+    rankings = client.rerank_partial(query, documents, timeout=seconds, **options)
+    count = 0
+    async with aclosing(rankings):
+        async for ranking in rankings:
+            count += 1
+            _tell(case, {"ranking": _ranking(ranking)})
+            if count == case.get("leaveAfter"):
+                return "LEFT"
+    return "OK"
+
+
+class _Blocking:
+    """The blocking client, called as the other is: it has the loop for itself."""
+
+    def __init__(self, address: str, **connection: Unpack[Connection]) -> None:
+        self._client = Client(address, **connection)
+
+    async def models(self, **rest: Any) -> Sequence[Model]:
+        return self._client.models(**rest)
+
+    async def rerank(self, *request: Any, **rest: Any) -> Ranking:
+        return self._client.rerank(*request, **rest)
+
+    async def rerank_partial(self, *request: Any, **rest: Any) -> AsyncGenerator[Ranking]:
+        with closing(self._client.rerank_partial(*request, **rest)) as rankings:
+            for ranking in rankings:
+                yield ranking
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._client.close()
+
+
+Kind = type[AsyncClient] | type[_Blocking]
 
 
 def _address(case: Case, given: Mapping[str, str]) -> str:

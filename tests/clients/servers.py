@@ -15,6 +15,7 @@ from aiohttp import web
 
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
+from rerankd_server.api.service import SERVICE
 from rerankd_server.reranker import Ranking, Reranker, RerankRequest
 from support.network import listening, proxy
 from support.provider import Call, FakeProvider, completion, failure, fake_provider
@@ -190,7 +191,7 @@ async def _scripted(
     server = grpc.aio.server()
     if script is not None:
         methods: Any = {"RerankOnce": grpc.unary_unary_rpc_method_handler(script)}
-        handler = grpc.method_handlers_generic_handler("rerankd.v1.RerankService", methods)
+        handler = grpc.method_handlers_generic_handler(SERVICE, methods)
         server.add_generic_rpc_handlers((handler,))
     if credentials is None:
         port = server.add_insecure_port("127.0.0.1:0")

@@ -10,17 +10,15 @@ from clients.golden import CASES, Seen, expected_rankings, models_of, perform, r
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     languages = metafunc.config.getoption("--clients").split(",")
-    metafunc.parametrize("language", languages, scope="module", indirect=True)
+    metafunc.parametrize("seen", languages, scope="module", indirect=True)
 
 
 @pytest.fixture(scope="module")
-def language(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def seen(language: str, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Seen]:
-    return asyncio.run(perform(language, tmp_path_factory.mktemp(language)))
+def seen(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Seen]:
+    """What the runner of one language saw."""
+    return asyncio.run(perform(request.param, tmp_path_factory.mktemp(request.param)))
 
 
 @pytest.mark.timeout(300)  # the first of a language's waits for all of them

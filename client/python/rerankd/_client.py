@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Self, TypedDict, TypeVar, Unpack, cast
 
 import grpc.aio
 
@@ -33,17 +33,26 @@ _FOR_EVER = 10.0 * 365 * 24 * 3600
 _Channel = TypeVar("_Channel", grpc.Channel, grpc.aio.Channel)
 
 
+class _How(TypedDict):
+    """How gRPC is to make a call."""
+
+    timeout: float | None
+    metadata: Metadata
+
+
 class _Caller:
     """What both clients know of their calls."""
 
     _timeout: float | None
     _where: str
+    _metadata: Metadata
     _closed = False
 
-    def _seconds(self, timeout: float | None) -> float | None:
-        """Give what gRPC takes for a deadline."""
+    def _how(self, timeout: float | None) -> _How:
         seconds = self._timeout if timeout is None else timeout
-        return None if seconds is None or seconds > _FOR_EVER else seconds
+        if seconds is not None and seconds > _FOR_EVER:
+            seconds = None
+        return {"timeout": seconds, "metadata": self._metadata}
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -102,11 +111,7 @@ class Client(_Caller):
         """
         request = to_request(query, documents, options, partial_results=False)
         with self._errors():
-            return to_ranking(
-                self._stub.RerankOnce(
-                    request, timeout=self._seconds(timeout), metadata=self._metadata
-                )
-            )
+            return to_ranking(self._stub.RerankOnce(request, **self._how(timeout)))
 
     def rerank_partial(
         self,
@@ -123,9 +128,7 @@ class Client(_Caller):
         """
         request = to_request(query, documents, options, partial_results=True)
         with self._errors():
-            call = self._stub.Rerank(
-                request, timeout=self._seconds(timeout), metadata=self._metadata
-            )
+            call = self._stub.Rerank(request, **self._how(timeout))
             try:
                 for response in call:
                     yield to_ranking(response)
@@ -136,11 +139,7 @@ class Client(_Caller):
         """List the models that a call may name, the default first. Raises RerankError."""
         with self._errors():
             request = pb.ListModelsRequest()
-            return to_models(
-                self._stub.ListModels(
-                    request, timeout=self._seconds(timeout), metadata=self._metadata
-                )
-            )
+            return to_models(self._stub.ListModels(request, **self._how(timeout)))
 
     def close(self) -> None:
         """Close the channel. Calls that are under way, and later ones, raise RerankError."""
@@ -189,11 +188,7 @@ class AsyncClient(_Caller):
         """Rank `documents`; see `Client.rerank`."""
         request = to_request(query, documents, options, partial_results=False)
         with self._errors():
-            return to_ranking(
-                await self._stub.RerankOnce(
-                    request, timeout=self._seconds(timeout), metadata=self._metadata
-                )
-            )
+            return to_ranking(await self._stub.RerankOnce(request, **self._how(timeout)))
 
     async def rerank_partial(
         self,
@@ -209,9 +204,7 @@ class AsyncClient(_Caller):
         """
         request = to_request(query, documents, options, partial_results=True)
         with self._errors():
-            call = self._stub.Rerank(
-                request, timeout=self._seconds(timeout), metadata=self._metadata
-            )
+            call = self._stub.Rerank(request, **self._how(timeout))
             try:
                 async for response in call:
                     yield to_ranking(response)
@@ -226,11 +219,7 @@ class AsyncClient(_Caller):
         """List the models; see `Client.models`."""
         with self._errors():
             request = pb.ListModelsRequest()
-            return to_models(
-                await self._stub.ListModels(
-                    request, timeout=self._seconds(timeout), metadata=self._metadata
-                )
-            )
+            return to_models(await self._stub.ListModels(request, **self._how(timeout)))
 
     async def close(self) -> None:
         """Close the channel. Calls that are under way, and later ones, raise RerankError."""

@@ -30,9 +30,4 @@ class _Symbols:
         try:
             return self._pool.FindFileContainingSymbol(symbol)
         except KeyError:
-            service, _, method = symbol.rpartition(".")
-            return (
-                self._pool.FindServiceByName(service)
-                .methods_by_name[method]
-                .containing_service.file
-            )
+            return self._pool.FindMethodByName(symbol).containing_service.file

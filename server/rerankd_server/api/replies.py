@@ -63,7 +63,7 @@ class Replies:
 
     def keep(self, call: Call, message: bytes, ranking: Ranking) -> None:
         """Remember what `call` was answered with, if all of it is from the cache."""
-        if ranking.evidence is not None and self._limit:
+        if ranking.evidence is not None:
             about = replace(ranking, results=())
             self._kept.put(call.digest, Reply(message, about, ranking.evidence))
 
