@@ -43,9 +43,9 @@ class App:
         self.settings = settings
         self.address = ""
         self._store = Store(settings.data_dir, settings.cache_size, settings.cache_ttl)
-        for_replies = settings.memory_size // 4
-        memory = Memory(self._store, settings.memory_size - for_replies)
-        self._replies = Replies(for_replies, memory.has)
+        recent = settings.recent_size // 2
+        memory = Memory(self._store, settings.memory_size, recent)
+        self._replies = Replies(recent, lambda: self._store.epoch.now, self._store.oldest)
         self._menu = Menu(settings, memory)
         self._health = Health()
         self._hurry = asyncio.Event()

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.scoring.dispatcher import Allowance
@@ -137,7 +138,7 @@ async def run(
             FastClock(),
         )
         model = RemoteModel(provider, "p", "m", workers=concurrency)
-        cached = Cached(LLMScorer(model), store, room)
+        cached = Cached(LLMScorer(model), Memory(store, 0), room)
         requests: list[Request] = []
         for step in schedule:
             await take(step, cached, script, requests)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from rerankd_server.caching.generations import Generations
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
-from rerankd_server.scoring.scorer import Finding, Score, Vector
+from rerankd_server.scoring.scorer import Documents, Finding, Judgement, Score, Vector
 
 ROOM = 64 << 10
 
@@ -16,8 +17,8 @@ def keys(count: int, start: int = 0) -> list[bytes]:
     return [n.to_bytes(32, "big") for n in range(start, start + count)]
 
 
-def score(value: float, at: int = 1000) -> Score:
-    return Score(value, (0.0, 1.0), "m", 10, 1, at)
+def score(value: float, at: int = 1000) -> Judgement:
+    return Judgement(value, 10, 1, at, (0.0, 1.0), "m")
 
 
 class Now:
@@ -54,6 +55,13 @@ def forget(store: Store) -> None:
 async def values(memory: Memory, *asked: bytes) -> list[float | None]:
     found = await memory.read(asked)
     return [each.value if isinstance(each := found.get(key), Score) else None for key in asked]
+
+
+def recalled(memory: Memory, *asked: bytes) -> Sequence[Finding] | None:
+    """What `memory` recalls of documents that have these keys."""
+    documents = Documents([key.hex() for key in asked])
+    documents.keys[b"q"] = asked
+    return memory.recall(documents, b"q")
 
 
 async def test_what_was_written_is_read_without_the_store(store: Store) -> None:
@@ -153,3 +161,100 @@ async def test_another_ones_newer_score_replaces_one_that_grew_old(
     assert await values(memory, one) == [0.2]
     forget(store)
     assert await values(memory, one) == [0.2]
+
+
+async def test_what_another_process_replaced_is_forgotten(store: Store, tmp_path: Path) -> None:
+    another = Store(tmp_path, SMALLEST_LIMIT)
+    await another.open()
+    mine, theirs = Memory(store, ROOM), Memory(another, ROOM)
+    one, two = keys(2)
+    await mine.write({one: score(0.1), two: score(0.1)})
+    assert await values(theirs, one) == [0.1]
+    await theirs.write({one: score(0.2)}, replacing=True)
+    assert recalled(mine, one) is None
+    assert await values(mine, one) == [0.2]
+    await another.close()
+    assert recalled(mine, one)
+
+
+async def test_ones_own_replacing_forgets_nothing(store: Store) -> None:
+    memory = Memory(store, ROOM)
+    one, two = keys(2)
+    await memory.write({one: score(0.1), two: score(0.1)})
+    epoch = store.epoch.now
+    await memory.write({one: score(0.2)}, replacing=True)
+    assert store.epoch.now != epoch
+    forget(store)
+    assert await values(memory, one, two) == [0.2, 0.1]
+
+
+async def test_what_was_read_before_the_epoch_ended_is_not_kept(store: Store) -> None:
+    memory = Memory(store, ROOM)
+    (one,) = keys(1)
+    await store.write({one: score(0.1)})
+    read = store.read
+
+    async def overtaken(asked: Sequence[bytes]) -> Mapping[bytes, Finding]:
+        found = await read(asked)
+        store.epoch.advance()
+        return found
+
+    vars(store)["read"] = overtaken
+    assert await values(memory, one) == [0.1]
+    assert recalled(memory, one) is None
+
+
+async def test_only_what_is_all_in_memory_is_recalled(store: Store, clock: Now) -> None:
+    memory = Memory(store, ROOM)
+    one, two, three = keys(3)
+    await memory.write({one: score(0.1, 1000), two: score(0.2, 1030)})
+    assert [each.scored_at for each in recalled(memory, two, one, two) or ()] == [1030, 1000, 1030]
+    assert recalled(memory, one, three) is None
+    clock.time = 1070.0
+    assert recalled(memory, two)
+    assert recalled(memory, two, one) is None
+
+
+async def test_what_was_recalled_is_recalled_by_its_text(store: Store) -> None:
+    memory = Memory(store, ROOM, ROOM)
+    one, two = keys(2)
+    await memory.write({one: score(0.1), two: score(0.2)})
+    assert recalled(memory, one, two)
+    again = Documents([two.hex(), one.hex(), two.hex()])
+    assert [each.scored_at for each in memory.recall(again, b"q") or ()] == [1000] * 3
+    assert not again.keys
+    assert recalled(memory, two) == memory.recall(Documents([two.hex()]), b"q")
+
+
+@pytest.mark.parametrize("how", ["refresh", "age", "other query"])
+async def test_what_is_out_of_date_is_not_recalled_by_its_text(
+    store: Store, clock: Now, how: str
+) -> None:
+    memory = Memory(store, 0, ROOM)
+    memory._kept = Generations(ROOM, lambda _: 1)
+    (one,) = keys(1)
+    await memory.write({one: score(0.1)})
+    assert recalled(memory, one)
+    memory._kept.clear()
+    assert recalled(memory, one)
+    if how == "refresh":
+        store.epoch.advance()
+    if how == "age":
+        clock.time = 1061.0
+    documents = Documents([one.hex()])
+    documents.keys = {b"q": [one], b"p": [one]}
+    assert memory.recall(documents, b"p" if how == "other query" else b"q") is None
+
+
+async def test_what_is_recalled_by_text_is_bounded(store: Store) -> None:
+    memory = Memory(store, 1 << 20, ROOM)
+    for n in range(300):
+        (one,) = keys(1, n)
+        await memory.write({one: score(0.1)})
+        documents = Documents([f"{n}".ljust(1000)])
+        query = bytes([n // 5 % 7])
+        documents.keys[query] = [one]
+        assert memory.recall(documents, query)
+    generations = memory._recent._kept
+    held = [*generations._young.values(), *generations._old.values()]
+    assert 15_000 <= sum(len(text) for each in held for text in each.by_text) <= ROOM

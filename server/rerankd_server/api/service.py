@@ -1,40 +1,26 @@
 """The servicer: messages in, domain types through, messages out."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
-from rerankd_server.api.replies import Call, Replies
+from rerankd_server.api.replies import Call, Replies, Reply
 from rerankd_server.api.status import Context, statuses
-from rerankd_server.api.validation import Limits, to_domain
+from rerankd_server.api.validation import Limits, documents_of, to_domain
+from rerankd_server.api.writing import write
 from rerankd_server.errors import InvalidRequestError, Violation
-from rerankd_server.reranker import Ranking, Reranker
-from rerankd_server.scoring.scorer import Reason, Source, Usage
+from rerankd_server.reranker import Ranking, Reranker, RerankRequest
+from rerankd_server.scoring.scorer import Usage
 
 _log = structlog.get_logger()
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RerankService"].full_name
-
-_SOURCES = {
-    None: pb.SCORE_SOURCE_UNSPECIFIED,
-    Source.CACHE: pb.SCORE_SOURCE_CACHE,
-    Source.MODEL: pb.SCORE_SOURCE_MODEL,
-    Source.SHARED: pb.SCORE_SOURCE_SHARED,
-}
-_REASONS = {
-    None: pb.UNSCORED_REASON_UNSPECIFIED,
-    Reason.PENDING: pb.UNSCORED_REASON_PENDING,
-    Reason.NOT_CACHED: pb.UNSCORED_REASON_NOT_CACHED,
-    Reason.REFUSED: pb.UNSCORED_REASON_REFUSED,
-    Reason.FAILED: pb.UNSCORED_REASON_FAILED,
-}
-
 
 _LETTING_GO = 20e-6
 """Seconds to let go of a document that is still being scored: about twice what was measured."""
@@ -78,42 +64,52 @@ class RerankService:
     # Written out rather than yielded: a generator that is left at a `yield` is closed by nobody.
     async def rerank(self, call: Call, context: Context) -> None:
         """Stream rankings; see the proto."""
-        async with statuses(context), aclosing(self._answers(call, context)) as answers:
-            async for answer in answers:
-                await context.write(answer)
+        async with statuses(context):
+            if call.reply:
+                await context.write(_again(call.reply, call))
+                return
+            question = self._read(call)
+            if known := self._reranker.recall(question.asked):
+                await context.write(self._final(question, known))
+                return
+            seconds = self._seconds(context, question)
+            async with aclosing(self._reranker.rerank(question.asked, seconds)) as rankings:
+                async for each in rankings:
+                    final = self._final(question, each) if each.is_final else None
+                    await context.write(final or question.answer(each))
 
     async def rerank_once(self, call: Call, context: Context) -> bytes:
         """Give the final ranking; see the proto."""
-        async with statuses(context), aclosing(self._answers(call, context, once=True)) as answers:
-            return await anext(answers)
-        raise AssertionError("unreachable: a failed call is aborted")
+        async with statuses(context):
+            if call.reply:
+                return _again(call.reply, call)
+            question = self._read(call)
+            if known := self._reranker.recall(question.asked):
+                return self._final(question, known)
+            asked = replace(question.asked, partial_results=False)
+            seconds = self._seconds(context, question)
+            async with aclosing(self._reranker.rerank(asked, seconds)) as rankings:
+                return self._final(question, await anext(rankings))
 
-    async def _answers(
-        self, call: Call, context: Context, *, once: bool = False
-    ) -> AsyncGenerator[bytes]:
-        started = time.perf_counter()
-        if call.reply:
-            _tell(call.reply.ranking, time.perf_counter() - started)
-            yield call.reply.message
-            return
-        request = call.request
-        if request is None:
+    def _read(self, call: Call) -> "_Question":
+        """Read a request. Raises InvalidRequestError or UnknownModelError."""
+        if call.request is None:
             raise InvalidRequestError([Violation("request", "is no message of the API's")])
-        asked = to_domain(request, self._limits, self._reranker.find)
-        if once:
-            asked = replace(asked, partial_results=False)
-        seconds = self._seconds(context.time_remaining(), len(asked.candidates))
-        async with aclosing(self._reranker.rerank(asked, seconds)) as rankings:
-            async for ranking in rankings:
-                message = _to_message(ranking, request).SerializeToString()
-                if ranking.is_final:
-                    self._replies.keep(call, message, ranking)
-                    _tell(ranking, time.perf_counter() - started)
-                yield message
+        documents = documents_of(call.request, self._limits)
+        asked = to_domain(call.request, documents, call.size, self._limits, self._reranker.find)
+        return _Question(call, call.request, documents, asked)
 
-    def _seconds(self, remaining: float | None, documents: int) -> float:
+    def _final(self, question: "_Question", ranking: Ranking) -> bytes:
+        """Write the answer, and remember it."""
+        message = question.answer(ranking)
+        self._replies.keep(question.call, message, ranking)
+        _tell(question.call, ranking.model, ranking.usage)
+        return message
+
+    def _seconds(self, context: Context, question: "_Question") -> float:
         """Give the time that a call may take. Of little time, half is kept for the answer's way."""
-        margin = self._margin + _LETTING_GO * documents
+        margin = self._margin + _LETTING_GO * len(question.documents)
+        remaining: float | None = context.time_remaining()
         if remaining is None:
             return self._time_limit
         return min(self._time_limit, max(remaining - margin, remaining / 2))
@@ -142,50 +138,34 @@ class RerankService:
         )
 
 
-def _tell(ranking: Ranking, seconds: float) -> None:
+class _Question(NamedTuple):
+    """A valid request, as it came and as it is understood."""
+
+    call: Call
+    request: pb.RerankRequest
+    documents: Sequence[pb.Document]
+    asked: RerankRequest
+
+    def answer(self, ranking: Ranking) -> bytes:
+        """Write `ranking` as the message that answers it."""
+        return write(ranking, self.documents, echoed=self.request.return_documents)
+
+
+def _again(reply: Reply, call: Call) -> bytes:
+    """Give what the same request was answered with before."""
+    _tell(call, reply.model, reply.usage)
+    return reply.message
+
+
+def _tell(call: Call, model: str, usage: Usage) -> None:
     """Log that a call was answered, and what it took."""
     _log.debug(
         "ranked",
-        model=ranking.model,
-        cached=ranking.usage.cached_pairs,
-        scored=ranking.usage.scored_pairs,
-        shared=ranking.usage.shared_pairs,
-        unscored=ranking.usage.unscored_pairs,
-        model_calls=ranking.usage.model_calls,
-        ms=round(seconds * 1000, 2),
-    )
-
-
-def _to_message(ranking: Ranking, request: pb.RerankRequest) -> pb.RerankResponse:
-    documents = request.documents
-    response = pb.RerankResponse(
-        is_final=ranking.is_final, model=ranking.model, usage=_usage(ranking.usage)
-    )
-    add = response.results.add
-    for position, score, source, reason in ranking.results:  # field by field: it takes a third
-        result = add()
-        result.index = position
-        result.id = documents[position].id
-        if score is not None:
-            result.relevance_score = score
-        result.source = _SOURCES[source]
-        result.unscored_reason = _REASONS[reason]
-        if request.return_documents:
-            result.document.CopyFrom(documents[position])
-    return response
-
-
-def _usage(usage: Usage) -> pb.Usage:
-    return pb.Usage(
-        cached_pairs=usage.cached_pairs,
-        scored_pairs=usage.scored_pairs,
-        shared_pairs=usage.shared_pairs,
-        unscored_pairs=usage.unscored_pairs,
+        model=model,
+        cached=usage.cached_pairs,
+        scored=usage.scored_pairs,
+        shared=usage.shared_pairs,
+        unscored=usage.unscored_pairs,
         model_calls=usage.model_calls,
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cost_usd=usage.cost_usd,
-        saved_usd=usage.saved_usd,
-        saved_prompt_tokens=usage.saved_prompt_tokens,
-        saved_completion_tokens=usage.saved_completion_tokens,
+        ms=round((time.perf_counter() - call.arrived) * 1000, 2),
     )

@@ -15,7 +15,7 @@ from functools import partial
 
 import structlog
 
-from rerankd_server.caching.memory import Findings
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.purchase import Flight, Landing, Purchase, Waiter
 from rerankd_server.caching.room import Room
 from rerankd_server.errors import OverloadedError, ShuttingDownError
@@ -35,14 +35,14 @@ _log = structlog.get_logger()
 
 
 class Flights:
-    """Buys pairs from `scorer` into `store`, each of them once at a time.
+    """Buys pairs from `scorer` into `memory`, each of them once at a time.
 
     At most as many as `room` has places wait to be sent.
     """
 
-    def __init__(self, scorer: Scorer[Finding], store: Findings, room: Room) -> None:
+    def __init__(self, scorer: Scorer[Finding], memory: Memory, room: Room) -> None:
         self._scorer = scorer
-        self._store = store
+        self._memory = memory
         self._room = room
         self._in_flight: dict[bytes, Flight] = {}
         self._purchases: set[Purchase] = set()
@@ -120,7 +120,8 @@ class Flights:
         """Bring every flight of `purchase` to its landing."""
         try:
             if ask.cache_mode is CacheMode.READ_WRITE:
-                stored = await self._store.read(list(missing))  # the second look
+                stored = await self._memory.read(list(missing))  # the second look
+                ask.ages.extend(each.scored_at for each in stored.values())
                 purchase.land(Source.CACHE, stored)
                 missing = {key: each for key, each in missing.items() if key not in stored}
             keys = list(missing)
@@ -135,7 +136,8 @@ class Flights:
                     found = {keys[i]: finding for i, finding in progress.found.items()}
                     unscored = {keys[i]: each for i, each in progress.unscored.items()}
                     if ask.cache_mode.writes:
-                        await self._store.write(found)
+                        replacing = ask.cache_mode is CacheMode.REFRESH
+                        await self._memory.write(found, replacing=replacing)
                     purchase.land(progress.source, found, unscored, progress.usage)
                     if purchase.left == 0:
                         return
