@@ -480,3 +480,34 @@ async def test_a_store_is_read_while_it_is_written(tmp_path: Path) -> None:
         assert await store.read([key(1)]) == {key(1): SCORE}
         go_on.set()
         await writing
+
+
+async def test_scores_of_a_newer_version_are_told_of_and_left_alone(tmp_path: Path) -> None:
+    for name in ("scores-v1", "scores-v", "scores-vx"):
+        (tmp_path / name).mkdir()
+    with capture_logs() as logs:
+        async with opened(tmp_path):
+            assert logs == []
+        (tmp_path / "scores-v2").mkdir()
+        async with opened(tmp_path) as store:
+            await store.write({key(1): SCORE})
+    assert [log["event"] for log in logs] == [
+        "a newer rerankd has stored scores here, which this one cannot read"
+    ]
+    assert not list((tmp_path / "scores-v2").iterdir())
+
+
+async def test_a_purge_takes_all_and_a_store_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_MOST_DELETED", 100)
+    async with opened(tmp_path) as store, opened(tmp_path) as other:
+        await store.write(some_scores(250))
+        epoch = other.epoch.now
+        assert await store.purge() == 250
+        assert await store.count() == await other.count() == 0
+        assert other.epoch.now != epoch
+        await other.write({key(1): SCORE})
+        assert await store.read([key(1)]) == {key(1): SCORE}
+        assert await store.purge() == 1
+        assert await store.purge() == 0

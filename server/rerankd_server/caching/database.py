@@ -61,6 +61,10 @@ _STORE = f"""
     value = excluded.value
 """  # noqa: S608
 
+_DELETE = "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache WHERE rowid <= ? LIMIT ?)"
+_MOST_DELETED = 5_000
+"""Rows deleted in one transaction: others wait for it to end."""
+
 
 class _NoDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
     """What diskcache reads and deletes outside its table: nothing, whatever a row says."""
@@ -119,6 +123,16 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         with self._transact() as (sql, cleanup):
             self._con.executemany(_STORE, [(key, int(now), value) for key, value in entries])
             self._cull(now, sql, cleanup, limit=2 * len(entries))
+
+    def purge(self) -> int:
+        """Delete all rows that there are by now, and give how many, some thousands at a time."""
+        ((last,),) = self._sql("SELECT coalesce(max(rowid), 0) FROM Cache").fetchall()
+        deleted, more = 0, True
+        while more:
+            with self._transact() as (sql, _):
+                count = sql(_DELETE, (last, _MOST_DELETED)).rowcount
+            deleted, more = deleted + count, count == _MOST_DELETED
+        return deleted
 
 
 def _clear_settings(database: Path) -> None:

@@ -22,7 +22,7 @@ nothing. The label probabilities are kept so that a better way of adding them up
 import struct
 import zlib
 
-from rerankd_server.scoring.scorer import LABELS, Finding, Judgement, Score, Vector
+from rerankd_server.scoring.scorer import LABELS, Finding, Judgement, Score, Vector, shared
 
 _SCORE, _VECTOR = 1, 2
 _HEAD = struct.Struct(">BI")
@@ -55,7 +55,8 @@ def unseal(key: bytes, data: bytes) -> Finding | None:
         _, _, micro, at, prompt, prompt_low, completion, low, labels = _SCORE_HEAD.unpack_from(data)
         if len(data) < _SCORE_HEAD.size + 2 * labels.bit_count():
             return None
-        return Score(micro / _MICRO, prompt << 8 | prompt_low, completion << 8 | low, at)
+        prompt, completion = shared(prompt << 8 | prompt_low), shared(completion << 8 | low)
+        return Score(micro / _MICRO, prompt, completion, at)
     if data[0] == _VECTOR and len(data) >= _HEAD.size + _VECTOR_BODY.size:
         return _vector(data[_HEAD.size :])
     return None

@@ -4,7 +4,7 @@ Two generations stand in for an order of use: what is used is in the young one, 
 the young one is full it becomes the old one, and what was in that and not used since is forgotten.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar, cast
 
 K = TypeVar("K")
@@ -50,6 +50,17 @@ class Generations(Generic[K, V]):
             self._old, self._young, self._size = self._young, {}, 0
         self._young[key] = value
         self._size += size
+
+    def put_all(self, values: Mapping[K, V]) -> None:
+        """Keep all of `values`, as `put` does."""
+        keys, size = values.keys(), sum(map(self._measure, values.values()))
+        is_new = keys.isdisjoint(self._young) and keys.isdisjoint(self._old)
+        if is_new and self._size + size <= self._most:
+            self._young.update(values)
+            self._size += size
+            return
+        for key, value in values.items():
+            self.put(key, value)
 
     def clear(self) -> None:
         """Forget all."""

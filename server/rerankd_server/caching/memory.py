@@ -6,10 +6,12 @@ from rerankd_server.caching.generations import Generations
 from rerankd_server.caching.key import keys_of
 from rerankd_server.caching.recent import Recent
 from rerankd_server.caching.store import Store
-from rerankd_server.scoring.scorer import Documents, Finding, Judgement, Score
+from rerankd_server.scoring.scorer import Documents, Finding, Judgement, Score, shared
 
-_ENTRY = 350
+_ENTRY = 230
 """Bytes that one finding takes beside a vector's data: key, place and numbers, as measured."""
+_HALF = 16
+"""Where the second half of a key begins: being of the first and the document, it is enough here."""
 
 
 class Memory:
@@ -25,23 +27,27 @@ class Memory:
         self._kept: Generations[bytes, Finding] = Generations(limit, _size)
         self._epoch = 0
         """That of what is kept."""
+        self._writes = 0
 
     async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Finding]:
         """Give the findings under `keys`, all different, without those under which nothing is."""
         self._catch_up()
-        epoch, oldest = self._epoch, self._store.oldest()
+        epoch, writes, oldest = self._epoch, self._writes, self._store.oldest()
         get = self._kept.get
         found: dict[bytes, Finding] = {}
         missing = []
         for key in keys:
-            finding = get(key)
+            finding = get(key[_HALF:])
             if finding is None or finding.scored_at < oldest:
                 missing.append(key)
             else:
                 found[key] = finding
         if missing:
-            for key, stored in (await self._store.read(missing)).items():
-                found[key] = self._newer(key, stored) if self._store.epoch.now == epoch else stored
+            stored = await self._store.read(missing)
+            found.update(stored)
+            # Something newer may have been written meanwhile.
+            if self._store.epoch.now == epoch and self._writes == writes:
+                self._kept.put_all({key[_HALF:]: finding for key, finding in stored.items()})
         return found
 
     def recall(self, documents: Documents, of_query: bytes) -> Sequence[Finding] | None:
@@ -49,7 +55,7 @@ class Memory:
         if found := self._recent.recall(of_query, documents.texts):
             return found
         self._catch_up()
-        found = self._kept.get_all(keys_of(documents, of_query))
+        found = self._kept.get_all([key[_HALF:] for key in keys_of(documents, of_query)])
         if not found or not self._store.are_fresh(found):
             return None
         self._recent.keep(of_query, documents.texts, found, self._epoch)
@@ -67,22 +73,13 @@ class Memory:
         `replacing` says that others may be under the same keys, and are to be used no more.
         """
         await self._store.write(findings)
-        for key, finding in findings.items():
-            self._kept.put(key, _slim(finding))
+        self._writes += 1
+        self._kept.put_all({key[_HALF:]: _slim(finding) for key, finding in findings.items()})
         if replacing:
             is_mine = self._epoch == self._store.epoch.now
             self._store.epoch.advance()
             if is_mine:
                 self._epoch = self._store.epoch.now
-
-    def _newer(self, key: bytes, stored: Finding) -> Finding:
-        """Keep what was read, unless something newer was written meanwhile; gives what is kept."""
-        kept = self._kept.get(key)
-        if kept is not None and kept.scored_at >= stored.scored_at:
-            return kept
-        slim = _slim(stored)
-        self._kept.put(key, slim)
-        return slim
 
 
 def _size(finding: Finding) -> int:
@@ -92,7 +89,6 @@ def _size(finding: Finding) -> int:
 def _slim(finding: Finding) -> Finding:
     """Leave out what nobody asks a stored score for."""
     if isinstance(finding, Judgement):
-        return Score(
-            finding.value, finding.prompt_tokens, finding.completion_tokens, finding.scored_at
-        )
+        prompt, completion = finding.prompt_tokens, finding.completion_tokens
+        return Score(finding.value, shared(prompt), shared(completion), finding.scored_at)
     return finding

@@ -31,8 +31,8 @@ T = TypeVar("T")
 
 _log = structlog.get_logger()
 
-_FOLDER = "scores-v1"
-"""The folder's name inside the data folder: another layout on disk gets another name."""
+_LAYOUT, _VERSION = "scores-v", 1
+"""The folder's name inside the data folder: another layout on disk gets another version."""
 _REST = 1.0
 """Seconds without a try to write, or to open, after one that failed: each may wait for a lock."""
 _TRANSACTION = 256
@@ -55,7 +55,7 @@ class Store:
         ttl: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.folder = data_dir / _FOLDER
+        self.folder = data_dir / f"{_LAYOUT}{_VERSION}"
         self.epoch = Epoch(self.folder)
         self._file = self.folder / database.FILE_NAME
         self._inode = 0
@@ -85,6 +85,7 @@ class Store:
                 f"data_dir: {self.folder} cannot be used ({type(error).__name__}: {error}); "
                 "give another folder"
             ) from None
+        self._tell_of_newer()
         await self._reopened()
 
     async def close(self) -> None:
@@ -123,6 +124,15 @@ class Store:
             if not await self._guarded("write", self._writer, partial(self._write, part), False):
                 self._no_writing_until = now() + _REST
                 return
+
+    async def purge(self) -> int | None:
+        """Delete all scores, also from what other processes have in memory; gives how many.
+
+        None where that fails; the log says why.
+        """
+        deleted = await self._guarded("write", self._writer, Database.purge, None)
+        self.epoch.advance()
+        return deleted
 
     def _read(self, keys: Sequence[bytes], opened: Database) -> Mapping[bytes, Finding]:
         oldest, wanted = self.oldest(), frozenset(keys)
@@ -213,6 +223,17 @@ class Store:
     def _open(self) -> Database:
         self._make_folder()
         return Database(self.folder, self._size_limit)
+
+    def _tell_of_newer(self) -> None:
+        """Say so where a later version has stored scores in another layout, beside ours."""
+        beside = self.folder.parent.glob(f"{_LAYOUT}*")
+        found = [path.name.removeprefix(_LAYOUT) for path in beside]
+        if any(each.isdecimal() and int(each) > _VERSION for each in found):
+            _log.warning(
+                "a newer rerankd has stored scores here, which this one cannot read",
+                data_dir=str(self.folder.parent),
+                fix="run the newer one, or go on with the scores of this one alone",
+            )
 
     def _inode_now(self) -> int:
         try:
