@@ -14,6 +14,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import grpc
+from rerankd_server.api.familiar import Familiar
 from rerankd_server.api.health import Health
 from rerankd_server.api.reflection import serve_reflection
 from rerankd_server.api.replies import Replies
@@ -43,9 +44,7 @@ class App:
         self.settings = settings
         self.address = ""
         self._store = Store(settings.data_dir, settings.cache_size, settings.cache_ttl)
-        recent = settings.recent_size // 2
-        memory = Memory(self._store, settings.memory_size, recent)
-        self._replies = Replies(recent, lambda: self._store.epoch.now, self._store.oldest)
+        memory = Memory(self._store, settings.memory_size)
         self._menu = Menu(settings, memory)
         self._health = Health()
         self._hurry = asyncio.Event()
@@ -60,8 +59,15 @@ class App:
         limits = Limits(
             settings.max_documents, settings.max_query_chars, settings.max_message_bytes
         )
+        recent, oldest = settings.recent_size // 2, self._store.oldest
         service = RerankService(
-            reranker, self._replies, limits, settings.deadline_margin, settings.time_limit
+            reranker,
+            Replies(recent, oldest),
+            Familiar(recent, limits, oldest),
+            lambda: self._store.epoch.now,
+            limits,
+            settings.deadline_margin,
+            settings.time_limit,
         )
         self._server = _build_server(service, self._health, limits)
         try:

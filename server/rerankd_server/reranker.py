@@ -22,6 +22,7 @@ from rerankd_server.scoring.scorer import (
     Documents,
     Progress,
     Reason,
+    Score,
     Scorer,
     Source,
     Unscored,
@@ -102,6 +103,8 @@ class Ranking:
     oldest: int | None = None
     """When the oldest of its scores was bought, Unix seconds, where it was made of stored ones
     alone: it would come out the same as long as they are."""
+    recalled: Sequence[Score] | None = None
+    """Its scores as they are stored, where each depends on its own document alone."""
 
     @property
     def results(self) -> Sequence[Result]:
@@ -127,13 +130,26 @@ class Reranker:
         """
         model = self.find(request.model)
         ask = Ask(request.query, request.instruction, request.cache_mode)
-        known = model.scorer.recall(ask, request.documents)
-        if known is None:
-            return None
-        scores = [score.value for score in known.findings]
-        order = _order(scores, request.top_n)
-        sources = [Source.CACHE] * len(scores)
-        return Ranking(order, scores, sources, {}, True, model.name, known.usage, known.oldest)
+        found = model.scorer.recall(ask, request.documents)
+        return self.reuse(found, request.model, request.top_n) if found else None
+
+    def reuse(self, found: Sequence[Score], model: str, top_n: int) -> Ranking:
+        """Rank scores that were recalled, which are by position; those of equal pairs are one."""
+        scorer = self.find(model).scorer
+        scores = [score.value for score in found]
+        is_each_new = len({*map(id, found)}) == len(found)
+        usage = scorer.had(found if is_each_new else {id(each): each for each in found}.values())
+        return Ranking(
+            order=_order(scores, top_n),
+            scores=scores,
+            sources=[Source.CACHE] * len(scores),
+            reasons={},
+            is_final=True,
+            model=self.find(model).name,
+            usage=usage,
+            oldest=min([score.scored_at for score in found]),
+            recalled=found,
+        )
 
     async def rerank(
         self, request: RerankRequest, seconds: float | None = None

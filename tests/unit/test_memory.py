@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from rerankd_server.caching.generations import Generations
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.scoring.scorer import Documents, Finding, Judgement, Score, Vector
@@ -213,48 +212,3 @@ async def test_only_what_is_all_in_memory_is_recalled(store: Store, clock: Now) 
     clock.time = 1070.0
     assert recalled(memory, two)
     assert recalled(memory, two, one) is None
-
-
-async def test_what_was_recalled_is_recalled_by_its_text(store: Store) -> None:
-    memory = Memory(store, ROOM, ROOM)
-    one, two = keys(2)
-    await memory.write({one: score(0.1), two: score(0.2)})
-    assert recalled(memory, one, two)
-    again = Documents([two.hex(), one.hex(), two.hex()])
-    assert [each.scored_at for each in memory.recall(again, b"q") or ()] == [1000] * 3
-    assert not again.keys
-    assert recalled(memory, two) == memory.recall(Documents([two.hex()]), b"q")
-
-
-@pytest.mark.parametrize("how", ["refresh", "age", "other query"])
-async def test_what_is_out_of_date_is_not_recalled_by_its_text(
-    store: Store, clock: Now, how: str
-) -> None:
-    memory = Memory(store, 0, ROOM)
-    memory._kept = Generations(ROOM, lambda _: 1)
-    (one,) = keys(1)
-    await memory.write({one: score(0.1)})
-    assert recalled(memory, one)
-    memory._kept.clear()
-    assert recalled(memory, one)
-    if how == "refresh":
-        store.epoch.advance()
-    if how == "age":
-        clock.time = 1061.0
-    documents = Documents([one.hex()])
-    documents.keys = {b"q": [one], b"p": [one]}
-    assert memory.recall(documents, b"p" if how == "other query" else b"q") is None
-
-
-async def test_what_is_recalled_by_text_is_bounded(store: Store) -> None:
-    memory = Memory(store, 1 << 20, ROOM)
-    for n in range(300):
-        (one,) = keys(1, n)
-        await memory.write({one: score(0.1)})
-        documents = Documents([f"{n}".ljust(1000)])
-        query = bytes([n // 5 % 7])
-        documents.keys[query] = [one]
-        assert memory.recall(documents, query)
-    generations = memory._recent._kept
-    held = [*generations._young.values(), *generations._old.values()]
-    assert 15_000 <= sum(len(text) for each in held for text in each.by_text) <= ROOM

@@ -89,4 +89,6 @@ def test_the_bytes_are_protobufs(drawn: tuple[Ranking, list[pb.Document]], echoe
             saved_completion_tokens=ranking.usage.saved_completion_tokens,
         ),
     )
-    assert write(ranking, asked, echoed=echoed) == expected.SerializeToString(deterministic=True)
+    ids = [document.id for document in asked]
+    echoes = [document.SerializeToString() for document in asked] if echoed else []
+    assert write(ranking, ids, echoes) == expected.SerializeToString(deterministic=True)

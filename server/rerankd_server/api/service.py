@@ -1,24 +1,25 @@
 """The servicer: messages in, domain types through, messages out."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import structlog
+from google.protobuf.message import DecodeError
 
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
-from rerankd_server.api.replies import Call, Replies, Reply
+from rerankd_server.api.call import Call
+from rerankd_server.api.familiar import Familiar
+from rerankd_server.api.replies import Replies
 from rerankd_server.api.status import Context, statuses
 from rerankd_server.api.validation import Limits, documents_of, to_domain
 from rerankd_server.api.writing import write
 from rerankd_server.errors import InvalidRequestError, Violation
 from rerankd_server.reranker import Ranking, Reranker, RerankRequest
 from rerankd_server.scoring.scorer import Usage
-
-_log = structlog.get_logger()
 
 SERVICE = pb.DESCRIPTOR.services_by_name["RerankService"].full_name
 
@@ -30,29 +31,33 @@ class RerankService:
     """`rerankd.v1.RerankService` over a Reranker.
 
     A call ends `margin` seconds before its deadline, and after `time_limit` seconds at the latest.
-    `replies` knows what was answered before.
+    `replies` and `familiar` know what was answered before, and `epoch` gives the store's.
     """
 
     def __init__(
         self,
         reranker: Reranker,
         replies: Replies,
+        familiar: Familiar,
+        epoch: Callable[[], int],
         limits: Limits,
         margin: float,
         time_limit: float,
     ) -> None:
         self._reranker = reranker
         self._replies = replies
+        self._familiar = familiar
+        self._epoch = epoch
         self._limits = limits
         self._margin = margin
         self._time_limit = time_limit
+        self._log = structlog.get_logger().bind()
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Serve it there. Requests are read, and replies written, by `replies` and by hand."""
-        read = self._replies.read
+        """Serve it there. Requests are read, and answers written, here."""
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "Rerank": grpc.unary_stream_rpc_method_handler(self.rerank, read),
-            "RerankOnce": grpc.unary_unary_rpc_method_handler(self.rerank_once, read),
+            "Rerank": grpc.unary_stream_rpc_method_handler(self.rerank),
+            "RerankOnce": grpc.unary_unary_rpc_method_handler(self.rerank_once),
             "ListModels": grpc.unary_unary_rpc_method_handler(
                 self.list_models,
                 pb.ListModelsRequest.FromString,
@@ -62,15 +67,16 @@ class RerankService:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
 
     # Written out rather than yielded: a generator that is left at a `yield` is closed by nobody.
-    async def rerank(self, call: Call, context: Context) -> None:
+    async def rerank(self, data: bytes, context: Context) -> None:
         """Stream rankings; see the proto."""
         async with statuses(context):
-            if call.reply:
-                await context.write(_again(call.reply, call))
+            call = Call(data, self._epoch())
+            if known := self._known(call):
+                await context.write(known)
                 return
             question = self._read(call)
-            if known := self._reranker.recall(question.asked):
-                await context.write(self._final(question, known))
+            if recalled := self._reranker.recall(question.asked):
+                await context.write(self._final(question, recalled))
                 return
             seconds = self._seconds(context, question)
             async with aclosing(self._reranker.rerank(question.asked, seconds)) as rankings:
@@ -78,33 +84,64 @@ class RerankService:
                     final = self._final(question, each) if each.is_final else None
                     await context.write(final or question.answer(each))
 
-    async def rerank_once(self, call: Call, context: Context) -> bytes:
+    async def rerank_once(self, data: bytes, context: Context) -> bytes:
         """Give the final ranking; see the proto."""
         async with statuses(context):
-            if call.reply:
-                return _again(call.reply, call)
+            call = Call(data, self._epoch())
+            if known := self._known(call):
+                return known
             question = self._read(call)
-            if known := self._reranker.recall(question.asked):
-                return self._final(question, known)
+            if recalled := self._reranker.recall(question.asked):
+                return self._final(question, recalled)
             asked = replace(question.asked, partial_results=False)
             seconds = self._seconds(context, question)
             async with aclosing(self._reranker.rerank(asked, seconds)) as rankings:
                 return self._final(question, await anext(rankings))
 
+    def _known(self, call: Call) -> bytes | None:
+        """Give the answer, where it is the same as before, or made of familiar documents alone."""
+        if reply := self._replies.find(call):
+            self._tell(call, reply.model, reply.usage)
+            return reply.message
+        if (known := self._familiar.find(call)) is None:
+            return None
+        ranking = self._reranker.reuse(known.scores, known.model, known.top_n)
+        return self._answered(call, ranking, write(ranking, known.ids, known.echoes))
+
     def _read(self, call: Call) -> "_Question":
         """Read a request. Raises InvalidRequestError or UnknownModelError."""
-        if call.request is None:
-            raise InvalidRequestError([Violation("request", "is no message of the API's")])
-        documents = documents_of(call.request, self._limits)
-        asked = to_domain(call.request, documents, call.size, self._limits, self._reranker.find)
-        return _Question(call, call.request, documents, asked)
+        try:
+            request = pb.RerankRequest.FromString(call.data)
+        except DecodeError:
+            wrong = Violation("request", "is no message of the API's")
+            raise InvalidRequestError([wrong]) from None
+        documents = documents_of(request, self._limits)
+        asked = to_domain(request, documents, len(call.data), self._limits, self._reranker.find)
+        return _Question(call, request, documents, asked)
 
     def _final(self, question: "_Question", ranking: Ranking) -> bytes:
         """Write the answer, and remember it."""
-        message = question.answer(ranking)
-        self._replies.keep(question.call, message, ranking)
-        _tell(question.call, ranking.model, ranking.usage)
+        self._familiar.keep(question.call, question.documents, ranking)
+        return self._answered(question.call, ranking, question.answer(ranking))
+
+    def _answered(self, call: Call, ranking: Ranking, message: bytes) -> bytes:
+        """Remember `message`, and give it."""
+        self._replies.keep(call, message, ranking)
+        self._tell(call, ranking.model, ranking.usage)
         return message
+
+    def _tell(self, call: Call, model: str, usage: Usage) -> None:
+        """Log that a call was answered, and what it took."""
+        self._log.debug(
+            "ranked",
+            model=model,
+            cached=usage.cached_pairs,
+            scored=usage.scored_pairs,
+            shared=usage.shared_pairs,
+            unscored=usage.unscored_pairs,
+            model_calls=usage.model_calls,
+            ms=round((time.perf_counter() - call.arrived) * 1000, 2),
+        )
 
     def _seconds(self, context: Context, question: "_Question") -> float:
         """Give the time that a call may take. Of little time, half is kept for the answer's way."""
@@ -148,24 +185,9 @@ class _Question(NamedTuple):
 
     def answer(self, ranking: Ranking) -> bytes:
         """Write `ranking` as the message that answers it."""
-        return write(ranking, self.documents, echoed=self.request.return_documents)
-
-
-def _again(reply: Reply, call: Call) -> bytes:
-    """Give what the same request was answered with before."""
-    _tell(call, reply.model, reply.usage)
-    return reply.message
-
-
-def _tell(call: Call, model: str, usage: Usage) -> None:
-    """Log that a call was answered, and what it took."""
-    _log.debug(
-        "ranked",
-        model=model,
-        cached=usage.cached_pairs,
-        scored=usage.scored_pairs,
-        shared=usage.shared_pairs,
-        unscored=usage.unscored_pairs,
-        model_calls=usage.model_calls,
-        ms=round((time.perf_counter() - call.arrived) * 1000, 2),
-    )
+        wanted = self.documents if self.request.return_documents else ()
+        return write(
+            ranking,
+            [document.id for document in self.documents],
+            [document.SerializeToString() for document in wanted],
+        )

@@ -41,6 +41,14 @@ def documents_of(request: pb.RerankRequest, limits: Limits) -> Sequence[pb.Docum
     return () if len(request.documents) > limits.documents else [*request.documents]
 
 
+def fits(size: int, documents: int, limits: Limits) -> bool:
+    """Whether the ranking of a request of `size` bytes surely fits into a message.
+
+    Nothing echoes more than the request itself, twice.
+    """
+    return 2 * size + _RESULT_ROOM * documents + _RANKING_ROOM <= limits.message_bytes
+
+
 def to_domain(
     request: pb.RerankRequest,
     documents: Sequence[pb.Document],
@@ -100,12 +108,21 @@ def _violations(
             yield Violation(
                 field, f"has {len(text):,} characters, and the limit is {limits.query_chars:,}"
             )
-    yield from _document_violations(len(request.documents), documents, texts, limits)
-    # Nothing echoes more than the request itself, twice; only where that is too much is it counted.
-    room = 2 * size + _RESULT_ROOM * len(request.documents) + _RANKING_ROOM
+    if not request.documents:
+        yield Violation("documents", "is empty; give at least one document")
+    if (count := len(request.documents)) > limits.documents:
+        yield Violation(
+            "documents",
+            f"has {count:,} documents, and the limit is {limits.documents:,}; "
+            "send several requests: scores of different requests compare",
+        )
+    priors = [document.prior_score for document in documents]  # 0 where there is none
+    # All at once, since nearly always there is nothing to find.
+    if "" in texts or any(map(str.isspace, texts)) or not all(map(math.isfinite, priors)):
+        yield from _document_violations(texts, priors)
     if (
         len(request.documents) <= limits.documents
-        and room > limits.message_bytes
+        and not fits(size, len(request.documents), limits)
         and (largest := _largest_ranking(request)) > limits.message_bytes
     ):
         yield Violation(
@@ -117,29 +134,16 @@ def _violations(
         yield Violation("cache_mode", f"{request.cache_mode} is not a mode that this server knows")
 
 
-def _document_violations(
-    count: int, documents: Sequence[pb.Document], texts: Sequence[str], limits: Limits
-) -> Iterator[Violation]:
-    """Find what is wrong with the documents; too many of them are not looked at one by one."""
-    if not count:
-        yield Violation("documents", "is empty; give at least one document")
-    if count > limits.documents:
-        yield Violation(
-            "documents",
-            f"has {count:,} documents, and the limit is {limits.documents:,}; "
-            "send several requests: scores of different requests compare",
-        )
-    # All at once, since nearly always there is nothing to find.
-    priors = [document.prior_score for document in documents]  # 0 where there is none
-    if "" in texts or any(map(str.isspace, texts)) or not all(map(math.isfinite, priors)):
-        for index, (text, prior) in enumerate(zip(texts, priors, strict=True)):
-            if _is_blank(text):
-                yield Violation(f"documents[{index}].text", "is empty; leave the document out")
-            if not math.isfinite(prior):
-                yield Violation(
-                    f"documents[{index}].prior_score",
-                    "is not a finite number; leave it out where there is none",
-                )
+def _document_violations(texts: Sequence[str], priors: Sequence[float]) -> Iterator[Violation]:
+    """Find what is wrong with the documents, one by one."""
+    for index, (text, prior) in enumerate(zip(texts, priors, strict=True)):
+        if _is_blank(text):
+            yield Violation(f"documents[{index}].text", "is empty; leave the document out")
+        if not math.isfinite(prior):
+            yield Violation(
+                f"documents[{index}].prior_score",
+                "is not a finite number; leave it out where there is none",
+            )
 
 
 def _is_blank(text: str) -> bool:

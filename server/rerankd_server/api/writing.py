@@ -5,8 +5,8 @@ would take four times as long, and that is a tenth of a call that the cache answ
 what is written here to what protobuf writes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from struct import Struct
 
 from rerankd.v1 import rerank_pb2 as pb
@@ -36,6 +36,9 @@ _SCORE = _tag("relevance_score", _DOUBLE)
 _SOURCE, _REASON = _tag("source", _VARINT), _tag("unscored_reason", _VARINT)
 _DOCUMENT = _tag("document", _BYTES)
 _double: Callable[[float], bytes] = Struct("<d").pack
+_END = Struct("<d2s").pack
+"""A score and its source, which ends a result."""
+_END_SIZE = Struct("<d2s").size
 
 _SOURCES = {
     None: b"",
@@ -52,37 +55,27 @@ _REASONS = {
 }
 
 
-def write(ranking: Ranking, documents: Sequence[pb.Document], *, echoed: bool) -> bytes:
-    """Write `ranking` as a RerankResponse, with the documents in it if they are to be `echoed`."""
-    ids = [document.id for document in documents]
+def write(ranking: Ranking, ids: Sequence[str], echoes: Sequence[bytes] = ()) -> bytes:
+    """Write `ranking` as a RerankResponse, with the documents' `ids`, and maybe themselves."""
     names = [_name(n, id_) for n, id_ in enumerate(ids)] if any(ids) else None
     sources = ranking.sources
-    if echoed or ranking.reasons or sources.count(sources[0]) < len(sources):
-        results = _mixed(ranking, names, documents if echoed else ())
+    if echoes or ranking.reasons or sources.count(sources[0]) < len(sources):
+        results = _mixed(ranking, names, echoes)
     else:
         results = _uniform(ranking, names)
-    rest = pb.RerankResponse(
-        is_final=ranking.is_final, model=ranking.model, usage=_usage(ranking.usage)
-    )
-    return b"".join((*results, rest.SerializeToString()))
+    return b"".join((*results, _rest(ranking.is_final, ranking.model, ranking.usage)))
 
 
 def _uniform(ranking: Ranking, names: Sequence[bytes] | None) -> Sequence[bytes]:
     """Write results that all have a score, and from the same source."""
-    order, scores, double = ranking.order, ranking.scores, _double
-    source = _SOURCES[ranking.sources[0]]
-    if names is None:
-        heads: Iterable[bytes] = map(_head, order)
-    else:
-        heads = [_begin(names[n], _SCORED) + _SCORE for n in order]
-    return [
-        head + double(scores[n]) + source  # type: ignore[arg-type]  # all have a score
-        for head, n in zip(heads, order, strict=True)
-    ]
+    scores, source = ranking.scores, _SOURCES[ranking.sources[0]]
+    heads = _heads(len(scores)) if names is None else [_head(name) for name in names]
+    end = _END
+    return [heads[n] + end(scores[n], source) for n in ranking.order]
 
 
 def _mixed(
-    ranking: Ranking, names: Sequence[bytes] | None, echoed: Sequence[pb.Document]
+    ranking: Ranking, names: Sequence[bytes] | None, echoes: Sequence[bytes]
 ) -> Sequence[bytes]:
     """Write results of any kind."""
     scores, sources, reasons = ranking.scores, ranking.sources, ranking.reasons
@@ -91,20 +84,25 @@ def _mixed(
         score, source = scores[n], _SOURCES[sources[n]]
         rest = source if score is None else _SCORE + _double(score) + source
         rest += _REASONS[reasons.get(n)]
-        if echoed:
-            rest += _text(_DOCUMENT, echoed[n].SerializeToString())
+        if echoes:
+            rest += _text(_DOCUMENT, echoes[n])
         results.append(_begin(_name(n) if names is None else names[n], len(rest)) + rest)
     return results
 
 
-_SCORED = len(_SCORE + _double(0) + _SOURCES[Source.CACHE])
-"""Bytes of a score and its source."""
+_known_heads: list[bytes] = []
 
 
-@cache
-def _head(position: int) -> bytes:
-    """Give a result without an id, up to its score, that ends with the score's source."""
-    return _begin(_name(position), _SCORED) + _SCORE
+def _heads(count: int) -> Sequence[bytes]:
+    """Give the heads of at least `count` results without ids, by position."""
+    positions = range(len(_known_heads), count)
+    _known_heads.extend(_head(_name(position)) for position in positions)
+    return _known_heads
+
+
+def _head(name: bytes) -> bytes:
+    """Begin a result of `name`, a score and its source: all that comes before the score."""
+    return _begin(name, len(_SCORE) + _END_SIZE) + _SCORE
 
 
 def _name(position: int, id_: str = "") -> bytes:
@@ -122,17 +120,23 @@ def _text(tag: bytes, data: bytes) -> bytes:
     return tag + _varint(len(data)) + data
 
 
-def _usage(usage: Usage) -> pb.Usage:
-    return pb.Usage(
-        cached_pairs=usage.cached_pairs,
-        scored_pairs=usage.scored_pairs,
-        shared_pairs=usage.shared_pairs,
-        unscored_pairs=usage.unscored_pairs,
-        model_calls=usage.model_calls,
-        prompt_tokens=usage.prompt_tokens,
-        completion_tokens=usage.completion_tokens,
-        cost_usd=usage.cost_usd,
-        saved_usd=usage.saved_usd,
-        saved_prompt_tokens=usage.saved_prompt_tokens,
-        saved_completion_tokens=usage.saved_completion_tokens,
-    )
+@lru_cache  # the same documents in another order cost the same
+def _rest(is_final: bool, model: str, usage: Usage) -> bytes:
+    """Write all but the results."""
+    return pb.RerankResponse(
+        is_final=is_final,
+        model=model,
+        usage=pb.Usage(
+            cached_pairs=usage.cached_pairs,
+            scored_pairs=usage.scored_pairs,
+            shared_pairs=usage.shared_pairs,
+            unscored_pairs=usage.unscored_pairs,
+            model_calls=usage.model_calls,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cost_usd=usage.cost_usd,
+            saved_usd=usage.saved_usd,
+            saved_prompt_tokens=usage.saved_prompt_tokens,
+            saved_completion_tokens=usage.saved_completion_tokens,
+        ),
+    ).SerializeToString()

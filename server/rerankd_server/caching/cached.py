@@ -17,7 +17,6 @@ from rerankd_server.scoring.scorer import (
     Leaf,
     Progress,
     Reason,
-    Recalled,
     Scorer,
     Source,
     T,
@@ -83,20 +82,12 @@ class Cached(Scorer[T]):
                     usage=landing.usage,
                 )
 
-    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Recalled[T] | None:
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[T] | None:
         """Give all scores where memory has them all; see `Scorer.recall`."""
         if not ask.cache_mode.reads:
             return None
-        documents = Documents.of(candidates)
-        found = self._memory.recall(documents, self._query_key(ask))
-        if not found:
-            return None
-        texts = documents.texts
-        are_different = len(set(texts)) == len(texts)
-        pairs = found if are_different else dict(zip(texts, found, strict=True)).values()
-        usage = Usage.had(Source.CACHE, pairs)
-        # What lies under a scorer's keys is what it gave.
-        return Recalled(cast("Sequence[T]", found), min(map(_SCORED_AT, found)), usage)
+        found = self._memory.recall(Documents.of(candidates), self._query_key(ask))
+        return cast("Sequence[T] | None", found)
 
     def _query_key(self, ask: Ask) -> bytes:
         return query_key(self._identity, ask.instruction, ask.query)

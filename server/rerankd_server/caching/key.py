@@ -53,5 +53,8 @@ def keys_of(documents: Documents, of_query: bytes) -> Sequence[bytes]:
 
 def _fields(*fields: str) -> bytes:
     """Write fields with their lengths, so that no two sequences of them run together."""
-    encoded = [field.encode() for field in fields]
-    return b"".join(part for each in encoded for part in (len(each).to_bytes(8, "big"), each))
+    written = b""
+    for field in fields:
+        data = field.encode()
+        written += len(data).to_bytes(8, "big") + data
+    return written

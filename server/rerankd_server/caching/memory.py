@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 from rerankd_server.caching.generations import Generations
 from rerankd_server.caching.key import keys_of
-from rerankd_server.caching.recent import Recent
 from rerankd_server.caching.store import Store
 from rerankd_server.scoring.scorer import Documents, Finding, Judgement, Score, shared
 
@@ -17,13 +16,11 @@ _HALF = 16
 class Memory:
     """Keeps what `store` gave or was given, in at most about `limit` bytes; 0 for nothing at all.
 
-    Of that, what was asked for last is also found by its text, in about `recent` more bytes. All of
-    it is forgotten once another process has replaced something: see `Epoch`.
+    All of it is forgotten once another process has replaced something: see `Epoch`.
     """
 
-    def __init__(self, store: Store, limit: int, recent: int = 0) -> None:
+    def __init__(self, store: Store, limit: int) -> None:
         self._store = store
-        self._recent = Recent(store, recent)
         self._kept: Generations[bytes, Finding] = Generations(limit, _size)
         self._epoch = 0
         """That of what is kept."""
@@ -52,14 +49,9 @@ class Memory:
 
     def recall(self, documents: Documents, of_query: bytes) -> Sequence[Finding] | None:
         """Give the finding about each of `documents` at once, or None where one is not here."""
-        if found := self._recent.recall(of_query, documents.texts):
-            return found
         self._catch_up()
         found = self._kept.get_all([key[_HALF:] for key in keys_of(documents, of_query)])
-        if not found or not self._store.are_fresh(found):
-            return None
-        self._recent.keep(of_query, documents.texts, found, self._epoch)
-        return found
+        return found if found and self._store.are_fresh(found) else None
 
     def _catch_up(self) -> None:
         """Forget all, if another process has replaced something."""

@@ -4,11 +4,11 @@ A price is found only for a provider that the list knows by its address, never g
 model's name: the same model may run on your own machine.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from rerankd_server.scoring.scorer import Ask, Candidate, Progress, Recalled, Scorer, T, Usage
+from rerankd_server.scoring.scorer import Ask, Candidate, Finding, Progress, Scorer, T, Usage
 
 _SAMPLE = 1000
 """Tokens to ask the price of: few enough for the lowest tier, which is that of short prompts."""
@@ -53,10 +53,13 @@ class Priced(Scorer[T]):
             async for step in steps:
                 yield replace(step, usage=self._priced(step.usage))
 
-    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Recalled[T] | None:
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[T] | None:
         """Recall what the inner scorer does; see `Scorer.recall`."""
-        known = self._scorer.recall(ask, candidates)
-        return known and known._replace(usage=self._priced(known.usage))
+        return self._scorer.recall(ask, candidates)
+
+    def had(self, found: Collection[Finding]) -> Usage:
+        """Price what the inner scorer had; see `Scorer.had`."""
+        return self._priced(self._scorer.had(found))
 
     def _priced(self, usage: Usage) -> Usage:
         if self._price is None:

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Seque
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from operator import attrgetter
 from typing import Generic, NamedTuple, Protocol, overload
 
 from typing_extensions import TypeVar
@@ -240,16 +239,16 @@ class Usage:
     @classmethod
     def had(cls, source: Source, found: Collection[Finding]) -> "Usage":
         """Give the usage of `found`, which nobody had to buy now."""
+        prompt = completion = 0
+        for each in found:
+            prompt += each.prompt_tokens
+            completion += each.completion_tokens
         return cls(
             cached_pairs=len(found) if source is Source.CACHE else 0,
             shared_pairs=len(found) if source is Source.SHARED else 0,
-            saved_prompt_tokens=sum(map(_PROMPT_TOKENS, found)),
-            saved_completion_tokens=sum(map(_COMPLETION_TOKENS, found)),
+            saved_prompt_tokens=prompt,
+            saved_completion_tokens=completion,
         )
-
-
-_PROMPT_TOKENS = attrgetter("prompt_tokens")
-_COMPLETION_TOKENS = attrgetter("completion_tokens")
 
 
 def _sum(one: float | None, other: float | None) -> float | None:
@@ -273,16 +272,6 @@ class Progress(Generic[T_co]):
     good where there is none."""
 
 
-class Recalled(NamedTuple, Generic[T_co]):
-    """What was found out about each of some candidates, all of it stored."""
-
-    findings: Sequence[T_co]
-    """By position."""
-    oldest: int
-    """When the oldest of them was made, Unix seconds."""
-    usage: Usage
-
-
 class Scorer(Protocol[T_co]):
     """Something that scores candidates for a query."""
 
@@ -295,12 +284,16 @@ class Scorer(Protocol[T_co]):
         """
         raise NotImplementedError
 
-    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Recalled[T_co] | None:  # noqa: ARG002
-        """Give at once what `score` would yield, where all of it is in memory, or else None.
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[T_co] | None:  # noqa: ARG002
+        """Give at once what `score` would find, by position, where all is in memory, or else None.
 
-        A shorter way to the same: no scorer has to have it.
+        A shorter way to the same, which no scorer has to have. Of equal pairs it gives one finding.
         """
         return None
+
+    def had(self, found: Collection[Finding]) -> Usage:
+        """Give the usage of findings of different pairs, which were recalled."""
+        return Usage.had(Source.CACHE, found)
 
 
 class Leaf(Scorer[T_co], Protocol[T_co]):

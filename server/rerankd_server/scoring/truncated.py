@@ -3,9 +3,18 @@
 The cache stands inside, so its key is of the text exactly as the model gets it.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 
-from rerankd_server.scoring.scorer import Ask, Candidate, Documents, Progress, Recalled, Scorer
+from rerankd_server.scoring.scorer import (
+    Ask,
+    Candidate,
+    Documents,
+    Finding,
+    Progress,
+    Score,
+    Scorer,
+    Usage,
+)
 
 
 class Truncated(Scorer):
@@ -19,6 +28,10 @@ class Truncated(Scorer):
         """Score the cut candidates; see `Scorer.score`."""
         return self._scorer.score(ask, Documents.of(candidates).cut(self._limit))
 
-    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Recalled | None:
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[Score] | None:
         """Recall the cut candidates' scores; see `Scorer.recall`."""
         return self._scorer.recall(ask, Documents.of(candidates).cut(self._limit))
+
+    def had(self, found: Collection[Finding]) -> Usage:
+        """Give what the inner scorer had; see `Scorer.had`."""
+        return self._scorer.had(found)
