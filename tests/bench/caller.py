@@ -1,0 +1,178 @@
+"""Makes calls and times them, in a process of its own: `python -m bench.caller`.
+
+For each line that it reads, a `Job` as JSON, it prints a line of what it measured. It sends and
+receives bytes: while the clock runs it neither writes nor parses a message.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from random import Random
+from typing import Any
+
+import grpc
+from bench.processes import Child, cpu_seconds
+from bench.wire import METHOD, OPTIONS, Requests, Shape, check
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server, and what it is asked: the `same` bytes, `shuffled`, or a `fresh` query a call."""
+
+    name: str
+    address: str
+    pid: int
+    asks: str
+    query: str
+    first: int = 0
+    """The number of the first fresh query."""
+
+    def requests(self, written: Requests, chance: Random) -> Iterator[bytes]:
+        match self.asks:
+            case "same":
+                return written.same(self.query)
+            case "shuffled":
+                return written.shuffled(self.query, chance)
+            case _:
+                return written.fresh(self.query, self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to measure. With one caller, the targets take turns, call by call."""
+
+    shape: Shape
+    targets: Sequence[Target]
+    calls: int
+    """To each target."""
+    callers: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """What calls of several callers at once took, in seconds."""
+
+    calls: int
+    seconds: float
+    server_cpu: float
+    own_cpu: float
+
+
+async def take_turns(caller: Child, job: Job) -> Mapping[str, Sequence[float]]:
+    """Have one caller call each target in turns; gives the milliseconds of each call."""
+    times: Mapping[str, Sequence[float]] = json.loads(await caller.ask(json.dumps(asdict(job))))
+    return times
+
+
+async def call_together(caller: Child, job: Job) -> Together:
+    """Have several callers at once call one target."""
+    return Together(**json.loads(await caller.ask(json.dumps(asdict(job)))))
+
+
+@dataclass
+class _Turns:
+    """One target's part in a job of turns."""
+
+    call: Any
+    requests: Sequence[bytes]
+    times: list[float] = field(default_factory=list)
+    replies: list[bytes] = field(default_factory=list)
+
+    def take(self, turn: int) -> None:
+        started = time.perf_counter()
+        reply = self.call(self.requests[turn])
+        self.times.append(time.perf_counter() - started)
+        self.replies.append(reply)
+
+
+class _Caller:
+    """Keeps its channels from job to job."""
+
+    def __init__(self) -> None:
+        self._channels: dict[str, grpc.Channel] = {}
+
+    def take_turns(self, job: Job) -> Mapping[str, Sequence[float]]:
+        chance = Random(job.seed)
+        written = Requests(job.shape)
+        parts = {
+            target.name: _Turns(
+                self._call(target.address),
+                list(islice(target.requests(written, chance), job.calls)),
+            )
+            for target in job.targets
+        }
+        with _undisturbed():
+            for turn in range(job.calls):
+                for part in chance.sample(list(parts.values()), len(parts)):
+                    part.take(turn)
+        for part in parts.values():
+            for reply in part.replies:
+                check(reply, job.shape.documents)
+        return {name: [round(t * 1000, 4) for t in part.times] for name, part in parts.items()}
+
+    def _call(self, address: str) -> Any:
+        if address not in self._channels:
+            self._channels[address] = grpc.insecure_channel(address, options=OPTIONS)
+        return self._channels[address].unary_unary(METHOD)
+
+
+async def _call_together(job: Job) -> Together:
+    (target,) = job.targets
+    requests = list(islice(target.requests(Requests(job.shape), Random(job.seed)), job.calls))
+    left = iter(requests)
+    replies: list[bytes] = []
+    async with grpc.aio.insecure_channel(target.address, options=OPTIONS) as channel:
+        call: Any = channel.unary_unary(METHOD)
+        await channel.channel_ready()
+
+        async def work() -> None:
+            for request in left:
+                replies.append(await call(request))  # noqa: PERF401
+
+        with _undisturbed():
+            cpu, own = cpu_seconds(target.pid), time.process_time()
+            started = time.perf_counter()
+            await asyncio.gather(*(work() for _ in range(job.callers)))
+            seconds = time.perf_counter() - started
+            cpu, own = cpu_seconds(target.pid) - cpu, time.process_time() - own
+    for reply in replies:
+        check(reply, job.shape.documents)
+    return Together(len(requests), seconds, cpu, own)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Keep the garbage collector out."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _job(line: str) -> Job:
+    said = json.loads(line)
+    shape, targets = Shape(**said.pop("shape")), [Target(**each) for each in said.pop("targets")]
+    return Job(shape, targets, **said)
+
+
+def main() -> None:
+    caller = _Caller()
+    for line in sys.stdin:
+        job = _job(line)
+        done: Any = (
+            caller.take_turns(job) if job.callers == 1 else asdict(asyncio.run(_call_together(job)))
+        )
+        print(json.dumps(done), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
