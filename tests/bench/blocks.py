@@ -10,7 +10,7 @@ from typing import Self
 from bench.caller import Job, Together, call_together, take_turns
 from bench.figures import Spread, Warm, p99
 from bench.processes import Child
-from bench.systems import DISK, FLOOR, System
+from bench.systems import DISK, LITELLM, System
 from bench.wire import Shape
 from support.process import memory_of
 
@@ -37,8 +37,8 @@ class Calls:
         ]
 
     def all_together(self, system: str) -> int:
-        """Fewer from disk: each is a query of its own, which has to be stored before."""
-        return max(_CALLERS, self.together // 8) if system == DISK else self.together
+        """Fewer where each is a query of its own, which has to be stored before, and where slow."""
+        return max(_CALLERS, self.together // 8) if system in (DISK, LITELLM) else self.together
 
     @property
     def stocked(self) -> int:
@@ -51,6 +51,9 @@ class Measuring:
 
     systems: Mapping[str, System]
     shape: Shape
+    calls: Calls
+    base: str
+    """The system that all are compared with."""
     asked: int = 0
     """Stocked queries so far."""
     alone: dict[str, list[Sequence[float]]] = field(default_factory=lambda: defaultdict(list))
@@ -61,14 +64,13 @@ class Measuring:
 
     async def block(self, one: Child, many: Child, block: int) -> None:
         """Measure all systems, in turns and then one by one, in any order."""
-        calls = Calls.of(self.shape)
         seed = 10 * block
         for name, times in (
-            await take_turns(one, self._job(list(self.systems), calls.alone, seed + 2))
+            await take_turns(one, self._job(list(self.systems), self.calls.alone, seed + 2))
         ).items():
             self.alone[name].append(times)
         for name in Random(seed).sample(list(self.systems), len(self.systems)):
-            job = self._job([name], calls.all_together(name), seed + 3, _CALLERS)
+            job = self._job([name], self.calls.all_together(name), seed + 3, _CALLERS)
             self.together[name].append(await call_together(many, job))
 
     def _job(self, names: Sequence[str], calls: int, seed: int, callers: int = 1) -> Job:
@@ -90,9 +92,9 @@ class Measuring:
             system=name,
             p50=median(times),
             p99=p99(times),
-            times_floor=Spread.of(_over(self._medians(name), self._medians(FLOOR))),
+            time_ratio=Spread.of(_over(self._medians(name), self._medians(self.base))),
             calls_per_second=median(self._rates(name)),
-            of_floor=Spread.of(_over(self._rates(name), self._rates(FLOOR))),
+            rate_ratio=Spread.of(_over(self._rates(name), self._rates(self.base))),
             server_us=sum(run.server_cpu for run in runs) / calls / self.shape.documents * 1e6,
             caller_us=sum(run.own_cpu for run in runs) / calls * 1e6,
             memory=memory_of(self.systems[name].pid) / (1 << 20),

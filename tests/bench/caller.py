@@ -9,21 +9,33 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import grpc
+from bench import cohere
 from bench.processes import Child, cpu_seconds
 from bench.wire import METHOD, OPTIONS, Requests, Shape, check
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A server, and what it is asked: the `same` bytes, `shuffled`, or a `fresh` query a call."""
+    """A server, and what it is asked: the `same` bytes, `shuffled`, or a `fresh` query a call.
+
+    Or the same as `json`, by HTTP.
+    """
 
     name: str
     address: str
@@ -39,8 +51,15 @@ class Target:
                 return written.same(self.query)
             case "shuffled":
                 return written.shuffled(self.query, chance)
-            case _:
+            case "fresh":
                 return written.fresh(self.query, self.first)
+            case _:
+                return repeat(cohere.request(self.query, written.texts))
+
+    def check(self, replies: Iterable[bytes], documents: int) -> None:
+        """Raise AssertionError unless these are whole rankings."""
+        for reply in replies:
+            (cohere.check if self.asks == "json" else check)(reply, documents)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +99,7 @@ async def call_together(caller: Child, job: Job) -> Together:
 class _Turns:
     """One target's part in a job of turns."""
 
-    call: Any
+    call: Callable[[bytes], bytes]
     requests: Sequence[bytes]
     times: list[float] = field(default_factory=list)
     replies: list[bytes] = field(default_factory=list)
@@ -93,17 +112,17 @@ class _Turns:
 
 
 class _Caller:
-    """Keeps its channels from job to job."""
+    """Keeps its connections from job to job."""
 
     def __init__(self) -> None:
-        self._channels: dict[str, grpc.Channel] = {}
+        self._calls: dict[str, Callable[[bytes], bytes]] = {}
 
     def take_turns(self, job: Job) -> Mapping[str, Sequence[float]]:
         chance = Random(job.seed)
         written = Requests(job.shape)
         parts = {
             target.name: _Turns(
-                self._call(target.address),
+                self._call(target),
                 list(islice(target.requests(written, chance), job.calls)),
             )
             for target in job.targets
@@ -112,15 +131,30 @@ class _Caller:
             for turn in range(job.calls):
                 for part in chance.sample(list(parts.values()), len(parts)):
                     part.take(turn)
-        for part in parts.values():
-            for reply in part.replies:
-                check(reply, job.shape.documents)
+        for target in job.targets:
+            target.check(parts[target.name].replies, job.shape.documents)
         return {name: [round(t * 1000, 4) for t in part.times] for name, part in parts.items()}
 
-    def _call(self, address: str) -> Any:
-        if address not in self._channels:
-            self._channels[address] = grpc.insecure_channel(address, options=OPTIONS)
-        return self._channels[address].unary_unary(METHOD)
+    def _call(self, target: Target) -> Callable[[bytes], bytes]:
+        address = target.address
+        if address not in self._calls:
+            if target.asks == "json":
+                self._calls[address] = cohere.blocking_call(address)
+            else:
+                channel = grpc.insecure_channel(address, options=OPTIONS)
+                self._calls[address] = cast("Any", channel.unary_unary(METHOD))
+        return self._calls[address]
+
+
+@asynccontextmanager
+async def _connected(target: Target) -> AsyncGenerator[Callable[[bytes], Awaitable[bytes]]]:
+    if target.asks == "json":
+        async with cohere.connected(target.address) as call:
+            yield call
+    else:
+        async with grpc.aio.insecure_channel(target.address, options=OPTIONS) as channel:
+            await channel.channel_ready()
+            yield cast("Any", channel.unary_unary(METHOD))
 
 
 async def _call_together(job: Job) -> Together:
@@ -128,9 +162,7 @@ async def _call_together(job: Job) -> Together:
     requests = list(islice(target.requests(Requests(job.shape), Random(job.seed)), job.calls))
     left = iter(requests)
     replies: list[bytes] = []
-    async with grpc.aio.insecure_channel(target.address, options=OPTIONS) as channel:
-        call: Any = channel.unary_unary(METHOD)
-        await channel.channel_ready()
+    async with _connected(target) as call:
 
         async def work() -> None:
             for request in left:
@@ -142,8 +174,7 @@ async def _call_together(job: Job) -> Together:
             await asyncio.gather(*(work() for _ in range(job.callers)))
             seconds = time.perf_counter() - started
             cpu, own = cpu_seconds(target.pid) - cpu, time.process_time() - own
-    for reply in replies:
-        check(reply, job.shape.documents)
+    target.check(replies, job.shape.documents)
     return Together(len(requests), seconds, cpu, own)
 
 

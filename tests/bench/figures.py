@@ -23,6 +23,10 @@ class Spread:
     def of(cls, values: Sequence[float]) -> Self:
         return cls(median(values), min(values), max(values))
 
+    @property
+    def inverse(self) -> Self:
+        return type(self)(1 / self.middle, 1 / self.most, 1 / self.least)
+
     def __str__(self) -> str:
         return f"{self.middle:.2f} ({self.least:.2f} to {self.most:.2f})"
 
@@ -37,12 +41,12 @@ class Warm:
     p50: float
     """Milliseconds, with one caller."""
     p99: float
-    times_floor: Spread
-    """Medians over the floor's, of each block."""
+    time_ratio: Spread
+    """Medians over those of the system that it is compared with, of each block."""
     calls_per_second: float
     """With 16 callers."""
-    of_floor: Spread
-    """Calls a second over the floor's, of each block."""
+    rate_ratio: Spread
+    """Calls a second over those of the system that it is compared with, of each block."""
     server_us: float
     """The server's processor time of a pair."""
     caller_us: float
@@ -73,8 +77,8 @@ def saved(name: str) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-def saved_warm() -> Sequence[Warm]:
+def saved_warm(name: str = "warm") -> Sequence[Warm]:
     return [
-        Warm(**{**each, **{f: Spread(**each[f]) for f in ("times_floor", "of_floor")}})
-        for each in saved("warm")
+        Warm(**{**each, **{f: Spread(**each[f]) for f in ("time_ratio", "rate_ratio")}})
+        for each in saved(name)
     ]

@@ -13,6 +13,10 @@ import aiohttp
 from support.process import environment, serving
 from support.server import Stub, stub_of
 
+_A_WHILE = 0.5
+_IDLE = 0.05
+"""The share of a processor that a process without work may use."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelProcess:
@@ -89,3 +93,13 @@ async def server(folder: Path, base_url: str, *flags: str) -> AsyncGenerator[tup
 def cpu_seconds(pid: int) -> float:
     """Give the processor time that a process has used, with all its threads."""
     return time.clock_gettime(~pid << 3 | 2)  # the clock that clock_getcpuclockid(3) gives
+
+
+async def settled(pid: int) -> None:
+    """Wait until a process has nothing to do: a server loads some of itself after it is ready."""
+    used = cpu_seconds(pid)
+    while True:
+        await asyncio.sleep(_A_WHILE)
+        before, used = used, cpu_seconds(pid)
+        if used - before < _IDLE * _A_WHILE:
+            return

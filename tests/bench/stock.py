@@ -22,16 +22,15 @@ from rerankd_server.scoring.scorer import (
 
 BASE_URL = "http://127.0.0.1:9/v1"
 """A provider that nobody has to ask, as its scores are there: it is part of the keys."""
+SIZE_LIMIT = 16 << 30
 _AT_ONCE = 10_000
 _DIFFERENT = 1000
 
 
 async def stock(folder: Path, queries: Iterable[tuple[str, Sequence[str]]], url: str) -> None:
     """Store a score for each document of each query, under the keys of a server that asks `url`."""
-    size = 8 << 30
-    settings = Settings(data_dir=folder, base_url=url, listen="127.0.0.1:0")
     scores = made_up(Random(7))
-    async with opened(folder, size) as store, _Keys(settings) as keys:
+    async with opened(folder) as store, _Keys(folder, url) as keys:
         batch: dict[bytes, Finding] = {}
         for query, texts in queries:
             for key in await keys.of(query, texts):
@@ -42,9 +41,17 @@ async def stock(folder: Path, queries: Iterable[tuple[str, Sequence[str]]], url:
         await store.write(batch)
 
 
+async def is_stocked(folder: Path, query: str, texts: Sequence[str], url: str) -> bool:
+    """Whether all scores of a query are there."""
+    async with opened(folder) as store, _Keys(folder, url) as keys:
+        of_query = await keys.of(query, texts)
+        return len(await store.read(of_query)) == len(of_query)
+
+
 @asynccontextmanager
-async def opened(folder: Path, size_limit: int) -> AsyncGenerator[Store]:
-    store = Store(folder, size_limit)
+async def opened(folder: Path) -> AsyncGenerator[Store]:
+    """Open the store in a data folder, with room for all that a benchmark needs."""
+    store = Store(folder, SIZE_LIMIT)
     await store.open()
     try:
         yield store
@@ -80,8 +87,8 @@ class _Keys:
     It stands where the scorer's store would, and has nothing.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._menu = Menu(settings, self)
+    def __init__(self, folder: Path, url: str) -> None:
+        self._menu = Menu(Settings(data_dir=folder, base_url=url), self)
         self._scorer = self._menu.models[0].scorer
         self._asked: list[bytes] = []
 

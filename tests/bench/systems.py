@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 from bench.caller import Target
-from bench.processes import child
+from bench.processes import child, settled
 from bench.stock import BASE_URL, stock
 from bench.wire import METHOD, OPTIONS, Requests, Shape, query_of
 from support.process import serving
@@ -21,6 +21,7 @@ FLOOR, UVLOOP, SHUFFLED, SAME, DISK, NAIVE = SYSTEMS = (
     "rerankd, from disk",
     "naive loop",
 )
+LITELLM = "LiteLLM"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ async def started(
             System(DISK, on_disk, disk.pid, "fresh"),
             System(NAIVE, plain[2], naive.pid),
         ]
+        for server in (memory, disk):
+            await settled(server.pid)
         await _ask_once(plain[2], queries)
         yield {system.name: system for system in systems}
 

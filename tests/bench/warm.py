@@ -32,7 +32,7 @@ async def warm(shapes: Sequence[Shape], folder: Path, progress: Progress) -> Seq
     ):
         for shape in shapes:
             progress.update(shown, description=f"warm: {shape}")
-            measuring = Measuring(systems, shape)
+            measuring = Measuring(systems, shape, Calls.of(shape), FLOOR)
             await measuring.warm_up(one)
             for block in range(BLOCKS):
                 await measuring.block(one, many, block)
@@ -61,7 +61,7 @@ def _rows(by_system: Mapping[str, Warm]) -> Sequence[Row]:
 
 
 def _time(figures: Warm, floor: Warm, most: float | None = None) -> Row:
-    ratio = figures.times_floor
+    ratio = figures.time_ratio
     return Row(
         f"{SHOWN} characters, {figures.system}: p50",
         f"at most {most} x the floor" if most else "",
@@ -71,7 +71,7 @@ def _time(figures: Warm, floor: Warm, most: float | None = None) -> Row:
 
 
 def _rate(figures: Warm, floor: Warm, least: float | None = None) -> Row:
-    ratio, rates = figures.of_floor, (figures.calls_per_second, floor.calls_per_second)
+    ratio, rates = figures.rate_ratio, (figures.calls_per_second, floor.calls_per_second)
     return Row(
         f"16 callers, {figures.system}: calls a second",
         f"at least {least} of the floor's" if least else "",

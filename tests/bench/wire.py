@@ -33,9 +33,10 @@ class Requests:
     """
 
     def __init__(self, shape: Shape) -> None:
+        self.texts = shape.texts
         self._parts = [
             pb.RerankRequest(documents=[pb.Document(text=text)]).SerializeToString()
-            for text in shape.texts
+            for text in self.texts
         ]
 
     def same(self, query: str) -> Iterator[bytes]:

@@ -1,0 +1,51 @@
+"""Stores of any size, under keys that nobody has to hash: filled once, and kept."""
+
+import shutil
+from collections.abc import Sequence
+from hashlib import shake_256
+from pathlib import Path
+from random import Random
+
+from rich.progress import Progress
+
+from bench.figures import FOLDER
+from bench.stock import made_up, opened
+
+QUERY = 100
+"""Pairs of one query."""
+_AT_ONCE = 100 * QUERY
+_HALF = 16
+
+
+def keys_of(query: int) -> Sequence[bytes]:
+    """Give the keys of one query's pairs: as the server's, they begin alike."""
+    data = shake_256(query.to_bytes(8, "big", signed=True)).digest(_HALF * (QUERY + 1))
+    of_query = data[:_HALF]
+    return [of_query + data[at : at + _HALF] for at in range(_HALF, len(data), _HALF)]
+
+
+async def filled(pairs: int, progress: Progress) -> Path:
+    """Give a data folder with `pairs` stored, which is filled where that was not done before."""
+    folder = FOLDER / f"store-{pairs}"
+    scores = made_up(Random(7))
+    async with opened(folder) as store:
+        stored = await store.count()
+        shown = progress.add_task(f"filling a store of {pairs:,}", total=pairs, completed=stored)
+        for start in range(stored // _AT_ONCE * _AT_ONCE, pairs, _AT_ONCE):
+            queries = range(start // QUERY, min(start + _AT_ONCE, pairs) // QUERY)
+            keys = [key for query in queries for key in keys_of(query)]
+            await store.write({key: scores[n % len(scores)] for n, key in enumerate(keys)})
+            progress.update(shown, completed=start + len(keys))
+        progress.remove_task(shown)
+        assert await store.count() == pairs
+    return folder
+
+
+def copied(source: Path, to: Path) -> Path:
+    """Copy a data folder: measuring writes to it."""
+    return Path(shutil.copytree(source, to / source.name))
+
+
+def bytes_in(folder: Path) -> int:
+    """Give the bytes of all files in `folder`."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
