@@ -13,6 +13,7 @@ import aiohttp
 from support.process import environment, serving
 from support.server import Stub, stub_of
 
+_LONGEST_LINE = 1 << 20
 _A_WHILE = 0.5
 _IDLE = 0.05
 """The share of a processor that a process without work may use."""
@@ -64,6 +65,7 @@ async def child(module: str, *arguments: str) -> AsyncGenerator[Child]:
         env=environment(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        limit=_LONGEST_LINE,
     )
     try:
         yield Child(process)
