@@ -19,6 +19,7 @@ from bench.sizes import sizes
 from bench.stores import bytes_in, copied, filled
 
 _PAIRS = [10**4, 10**5, 10**6, 10**7]
+ALL_PAIRS = _PAIRS[-1]
 _MOST_HELD = 10**6
 _MOST_GROWTH = 1.5
 _MOST_BYTES = 200
@@ -88,7 +89,7 @@ def _row(stored: Stored) -> Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
-    parser.add_argument("--up-to", type=float, default=_PAIRS[-1], help="pairs, such as 1e6")
+    parser.add_argument("--up-to", type=float, default=ALL_PAIRS, help="pairs, such as 1e6")
     show(growth(int(parser.parse_args().up_to)))
 
 

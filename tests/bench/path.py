@@ -14,7 +14,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.path", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one shape only, in seconds")
     if parser.parse_args().quick:
-        show({"warm": WARM_QUICKLY})
+        show({"warm-quickly": WARM_QUICKLY})
     else:
         show({"warm": WARM, **growth(_PAIRS), "mixed": mixed})
 

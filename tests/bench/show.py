@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.figures import save
 from bench.row import REACHED, Bench, Row
 
 
@@ -23,7 +24,9 @@ async def _run(benches: Mapping[str, Bench]) -> Sequence[Row]:
         for name, bench in benches.items():
             shown = progress.add_task(name, total=None)
             with tempfile.TemporaryDirectory(prefix="rerankd-bench-") as folder:
-                rows += await bench(Path(folder), progress)
+                said = await bench(Path(folder), progress)
+            save(f"rows-{name}", said)
+            rows += said
             progress.remove_task(shown)
     return rows
 

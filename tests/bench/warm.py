@@ -1,6 +1,6 @@
 """Warm calls of many shapes: rerankd beside the least that a call can cost, and a naive loop."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from rich.progress import Progress
 
 from bench.blocks import BLOCKS, SHOWN, Calls, Measuring
 from bench.figures import Warm, save
+from bench.machine import this_machine
 from bench.processes import child
 from bench.row import Bench, Row
 from bench.systems import DISK, FLOOR, NAIVE, SAME, SHUFFLED, UVLOOP, started
@@ -39,7 +40,8 @@ async def warm(shapes: Sequence[Shape], folder: Path, progress: Progress) -> Seq
                 progress.advance(shown)
             figures += measuring.figures()
     progress.remove_task(shown)
-    save("warm", figures)
+    save("warm" if len(shapes) > 1 else "warm-quickly", figures)
+    save("machine", [this_machine()])
     return _rows({f.system: f for f in figures if Shape(f.documents, f.characters) == SHOWN})
 
 
@@ -57,7 +59,12 @@ def _rows(by_system: Mapping[str, Warm]) -> Sequence[Row]:
     ]
     rows += [_rate(by_system[SHUFFLED], floor, _LEAST_RATE)]
     rows += [_rate(by_system[name], floor) for name in (UVLOOP, SAME, DISK, NAIVE)]
-    return [*rows, _cpu(by_system)]
+    return [
+        *rows,
+        _told("the server's µs of processor time a pair", by_system, lambda each: each.server_us),
+        _told("the callers' µs of processor time a call", by_system, lambda each: each.caller_us),
+        _told("MiB of memory, after all of that", by_system, lambda each: each.memory),
+    ]
 
 
 def _time(figures: Warm, floor: Warm, most: float | None = None) -> Row:
@@ -80,6 +87,7 @@ def _rate(figures: Warm, floor: Warm, least: float | None = None) -> Row:
     )
 
 
-def _cpu(by_system: Mapping[str, Warm]) -> Row:
-    each = ", ".join(f"{name} {figures.server_us:.1f}" for name, figures in by_system.items())
-    return Row("the server's µs of processor time a pair", "", each)
+def _told(what: str, by_system: Mapping[str, Warm], figure: Callable[[Warm], float]) -> Row:
+    return Row(
+        what, "", ", ".join(f"{name} {figure(each):.1f}" for name, each in by_system.items())
+    )
