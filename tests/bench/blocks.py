@@ -7,8 +7,8 @@ from random import Random
 from statistics import median
 from typing import Self
 
-from bench.caller import Job, Together, call_together, take_turns
 from bench.figures import Spread, Warm, p99
+from bench.jobs import Job, Together, call_together, take_turns
 from bench.processes import Child
 from bench.systems import DISK, LITELLM, System
 from bench.wire import Shape

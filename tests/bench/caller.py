@@ -13,86 +13,21 @@ from collections.abc import (
     AsyncGenerator,
     Awaitable,
     Callable,
-    Iterable,
     Iterator,
     Mapping,
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import islice, repeat
+from itertools import islice
 from random import Random
 from typing import Any, cast
 
 import grpc
 from bench import cohere
-from bench.processes import Child, cpu_seconds
-from bench.wire import METHOD, OPTIONS, Requests, Shape, check
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A server, and what it is asked: the `same` bytes, `shuffled`, or a `fresh` query a call.
-
-    Or the same as `json`, by HTTP.
-    """
-
-    name: str
-    address: str
-    pid: int
-    asks: str
-    query: str
-    first: int = 0
-    """The number of the first fresh query."""
-
-    def requests(self, written: Requests, chance: Random) -> Iterator[bytes]:
-        match self.asks:
-            case "same":
-                return written.same(self.query)
-            case "shuffled":
-                return written.shuffled(self.query, chance)
-            case "fresh":
-                return written.fresh(self.query, self.first)
-            case _:
-                return repeat(cohere.request(self.query, written.texts))
-
-    def check(self, replies: Iterable[bytes], documents: int) -> None:
-        """Raise AssertionError unless these are whole rankings."""
-        for reply in replies:
-            (cohere.check if self.asks == "json" else check)(reply, documents)
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What to measure. With one caller, the targets take turns, call by call."""
-
-    shape: Shape
-    targets: Sequence[Target]
-    calls: int
-    """To each target."""
-    callers: int = 1
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Together:
-    """What calls of several callers at once took, in seconds."""
-
-    calls: int
-    seconds: float
-    server_cpu: float
-    own_cpu: float
-
-
-async def take_turns(caller: Child, job: Job) -> Mapping[str, Sequence[float]]:
-    """Have one caller call each target in turns; gives the milliseconds of each call."""
-    times: Mapping[str, Sequence[float]] = json.loads(await caller.ask(json.dumps(asdict(job))))
-    return times
-
-
-async def call_together(caller: Child, job: Job) -> Together:
-    """Have several callers at once call one target."""
-    return Together(**json.loads(await caller.ask(json.dumps(asdict(job)))))
+from bench.jobs import Job, Target, Together
+from bench.processes import cpu_seconds
+from bench.wire import METHOD, OPTIONS, Requests
 
 
 @dataclass
@@ -189,16 +124,10 @@ def _undisturbed() -> Iterator[None]:
         gc.enable()
 
 
-def _job(line: str) -> Job:
-    said = json.loads(line)
-    shape, targets = Shape(**said.pop("shape")), [Target(**each) for each in said.pop("targets")]
-    return Job(shape, targets, **said)
-
-
 def main() -> None:
     caller = _Caller()
     for line in sys.stdin:
-        job = _job(line)
+        job = Job.read(line)
         done: Any = (
             caller.take_turns(job) if job.callers == 1 else asdict(asyncio.run(_call_together(job)))
         )

@@ -7,8 +7,8 @@ from statistics import median
 
 from rich.progress import Progress
 
-from bench.caller import Job, Target, take_turns
 from bench.figures import FOLDER, save
+from bench.jobs import Job, Target, take_turns
 from bench.processes import child, settled
 from bench.row import Row
 from bench.stock import BASE_URL, is_stocked, stock

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from bench.caller import Target
+from bench.jobs import Target
 from bench.processes import child, settled
 from bench.stock import BASE_URL, stock
 from bench.wire import METHOD, OPTIONS, Requests, Shape, query_of
