@@ -87,10 +87,9 @@ def _peers() -> Iterator[str]:
 
 def _stores() -> Iterator[str]:
     for each in saved("growth"):
-        probe = each["probe"]
         yield (
-            f"| {each['pairs']:,} | {probe['open']:.0f} | {probe['lookup']:.2f} "
-            f"| {probe['commit']:.2f} | {probe['memory']:.0f} | {each['bytes']:.0f} |"
+            f"| {each['pairs']:,} | {each['open']:.0f} | {each['lookup']:.2f} "
+            f"| {each['commit']:.2f} | {each['memory']:.0f} | {each['bytes']:.0f} |"
         )
 
 

@@ -1,7 +1,12 @@
-"""Stores of any size, under keys that nobody has to hash: filled once, and kept."""
+"""Stores of any size, under keys that nobody has to hash: filled once, and kept.
+
+Ten million pairs take ten minutes. Most of that is a row's five statements, so larger transactions
+would not help; and what is written as a server writes it stays what a server would have.
+"""
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import shake_256
 from pathlib import Path
 from random import Random
@@ -9,10 +14,12 @@ from random import Random
 from rich.progress import Progress
 
 from bench.figures import FOLDER
-from bench.stock import made_up, opened
+from bench.stock import SIZE_LIMIT, made_up, opened
+from rerankd_server.caching.store import Store
 
 QUERY = 100
 """Pairs of one query."""
+_LAYOUT = Store(Path(), SIZE_LIMIT).folder.name
 _AT_ONCE = 100 * QUERY
 _HALF = 16
 
@@ -26,7 +33,7 @@ def keys_of(query: int) -> Sequence[bytes]:
 
 async def filled(pairs: int, progress: Progress) -> Path:
     """Give a data folder with `pairs` stored, which is filled where that was not done before."""
-    folder = FOLDER / f"store-{pairs}"
+    folder = FOLDER / f"{_LAYOUT}-{pairs}"
     scores = made_up(Random(7))
     async with opened(folder) as store:
         stored = await store.count()
@@ -41,9 +48,14 @@ async def filled(pairs: int, progress: Progress) -> Path:
     return folder
 
 
-def copied(source: Path, to: Path) -> Path:
-    """Copy a data folder: measuring writes to it."""
-    return Path(shutil.copytree(source, to / source.name))
+@contextmanager
+def copied(source: Path, to: Path) -> Iterator[Path]:
+    """Copy a data folder, for as long as it is needed: measuring writes to it."""
+    copy = Path(shutil.copytree(source, to / source.name))
+    try:
+        yield copy
+    finally:
+        shutil.rmtree(copy)
 
 
 def bytes_in(folder: Path) -> int:
