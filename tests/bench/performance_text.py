@@ -5,8 +5,9 @@ PAGE = """\
 
 What the cache answers, measured and written by `make performance`. Change nothing here by hand.
 
-**The machine**: {processor}, {cores} cores; {kernel}; {software}; {date}. Whoever calls
-runs on the same machine, and takes its share of it.
+**The machine**: {processor}, {cores} cores, {kernel}, {date};
+{software}.
+Whoever calls runs on the same machine, and takes its share of it.
 
 **A call** asks for the scores of some documents, all of which are stored. It goes through gRPC on
 loopback, and ends when the caller has the reply's bytes; requests are made, and replies checked,
@@ -24,15 +25,14 @@ the median of the blocks' ratios, with the least and the most.
 ## Warm calls
 
 - **floor**: a gRPC server in Python that reads the request and sends a prepared reply as large as
-  rerankd's. Nothing that speaks gRPC from Python's asyncio costs less; beside it the same on
-  uvloop.
+  rerankd's: what gRPC itself costs from Python's asyncio. Beside it the same on uvloop.
 - **rerankd, shuffled**: pairs in memory, the documents in another order each time (one document has
   one order only: the same bytes again).
 - **rerankd, same bytes**: the very request again.
 - **rerankd, from disk**: a query that this process was never asked about before; the database file
   is in the operating system's cache.
-- **naive loop**: what one writes in ten minutes: diskcache as it comes, a look-up for each pair,
-  shuffled too.
+- **naive loop**: what one writes in ten minutes: diskcache as it comes, a look-up for each pair;
+  the same query each time, shuffled too.
 
 ![median of a warm call against the number of documents](performance.png)
 
@@ -49,7 +49,8 @@ Calls a second (pairs a second), 16 callers at once:
 {rates}
 
 The callers, one process, take processor time too. Of a call about 100 documents of 750 characters,
-in µs: {callers}.
+in µs:
+{callers}.
 
 The server's processor time of a pair, in µs, of the same calls:
 
@@ -57,15 +58,15 @@ The server's processor time of a pair, in µs, of the same calls:
 | --- | --- | {lines} |
 {costs}
 
-Memory of the processes, at most: {memory}. One process serves both shuffled requests and the same
-bytes.
+Memory of the processes, at most:
+{memory}.
+One process serves both shuffled requests and the same bytes.
 
 ## Beside LiteLLM
 
 A LiteLLM proxy that caches reranking in its own memory, one process as it comes, asked by HTTP with
 connections kept; 100 documents of 750 characters. It caches whole requests, so it only ever gets
-the same one here: with the documents in another order, or one more, it would ask for all of them
-again.
+the same one here: with the documents in another order it asks for all of them again.
 
 | system | ms, p50 / p99 | calls a second, 16 callers | processor ms a call | memory, MiB |
 | --- | --- | --- | --- | --- |

@@ -4,6 +4,7 @@ Ten million pairs take ten minutes. Most of that is a row's five statements, so 
 would not help; and what is written as a server writes it stays what a server would have.
 """
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,8 +51,14 @@ async def filled(pairs: int, progress: Progress) -> Path:
 
 @contextmanager
 def copied(source: Path, to: Path) -> Iterator[Path]:
-    """Copy a data folder, for as long as it is needed: measuring writes to it."""
+    """Copy a data folder, for as long as it is needed: measuring writes to it.
+
+    The copy is on disk before it is used, or whoever opens it would wait for that.
+    """
     copy = Path(shutil.copytree(source, to / source.name))
+    for file in _files(copy):
+        with file.open("rb+") as copied_file:
+            os.fsync(copied_file)
     try:
         yield copy
     finally:
@@ -60,4 +67,8 @@ def copied(source: Path, to: Path) -> Iterator[Path]:
 
 def bytes_in(folder: Path) -> int:
     """Give the bytes of all files in `folder`."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in _files(folder))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (file for file in folder.rglob("*") if file.is_file())
