@@ -7,11 +7,12 @@ from statistics import median
 
 from rich.progress import Progress
 
-from bench.figures import FOLDER, save
+from bench.figures import save
 from bench.jobs import Job, Target, take_turns
 from bench.processes import child, settled
 from bench.row import Row
 from bench.stock import BASE_URL, is_stocked, stock
+from bench.stores import kept
 from bench.wire import Shape, query_of
 from support.process import serving
 
@@ -36,7 +37,7 @@ class Held:
 async def held(pairs: int, folder: Path, progress: Progress) -> Sequence[Row]:
     """Have a server read many pairs from disk, query by query, and ask for the first ones again."""
     count = pairs // _SHAPE.documents
-    stocked = FOLDER / f"served-{pairs}"
+    stocked = kept() / f"served-{pairs}"
     progress_of = progress.add_task(f"held: filling a store of {pairs:,}", total=count)
     if not await is_stocked(stocked, query_of("held", count - 1), _SHAPE.texts, BASE_URL):
         await stock(stocked, _queries(count), BASE_URL)

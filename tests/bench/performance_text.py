@@ -102,6 +102,6 @@ model. The calls that the cache answers are made alone, too, before and after.
 
 `make bench` takes five minutes, and prints a table; `python -m bench.path --quick` in it half a
 minute. `make bench-peers` installs LiteLLM into an environment of its own. `make bench-growth`
-fills stores of up to ten million pairs in `.bench`, where they stay: ten minutes the first time.
+fills stores of up to ten million pairs in `.bench`, where they stay: minutes the first time.
 `make performance` does all of that, and writes this page.
 """

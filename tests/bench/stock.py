@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Self
 
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import Store
 from rerankd_server.config import Settings
 from rerankd_server.menu import Menu
@@ -14,9 +15,9 @@ from rerankd_server.scoring.scorer import (
     LABELS,
     Ask,
     CacheMode,
-    Candidate,
+    Documents,
     Finding,
-    Score,
+    Judgement,
     rounded,
 )
 
@@ -59,35 +60,36 @@ async def opened(folder: Path) -> AsyncGenerator[Store]:
         await store.close()
 
 
-def made_up(chance: Random) -> Sequence[Score]:
+def made_up(chance: Random) -> Sequence[Judgement]:
     """Give scores as gpt-4o-mini's are: a few labels, one of them likely."""
     return [_score(chance) for _ in range(_DIFFERENT)]
 
 
-def _score(chance: Random) -> Score:
+def _score(chance: Random) -> Judgement:
     likely = chance.choice(LABELS)
     near = {n for n in (likely - 1, likely, likely + 1, likely + 2) if n in LABELS}
     weights = {n: chance.random() * (5 if n == likely else 1) for n in near}
     total = sum(weights.values())
     labels = [weights.get(n, 0.0) / total for n in LABELS]
     expected = sum(n * p for n, p in zip(LABELS, labels, strict=True)) / LABELS[-1]
-    return Score(
+    return Judgement(
         rounded(expected),
-        labels,
-        "gpt-4o-mini-2024-07-18",
-        chance.randrange(150, 250),
-        1,
-        int(time.time()),
+        prompt_tokens=chance.randrange(150, 250),
+        completion_tokens=1,
+        scored_at=int(time.time()),
+        labels=labels,
+        model="gpt-4o-mini-2024-07-18",
     )
 
 
-class _Keys:
+class _Keys(Memory):
     """Tells under which keys a server looks: it asks the server's own scorer, and listens.
 
-    It stands where the scorer's store would, and has nothing.
+    It stands where the scorer's memory would, and has nothing.
     """
 
     def __init__(self, folder: Path, url: str) -> None:
+        super().__init__(Store(folder, SIZE_LIMIT), 0)
         self._menu = Menu(Settings(data_dir=folder, base_url=url), self)
         self._scorer = self._menu.models[0].scorer
         self._asked: list[bytes] = []
@@ -95,16 +97,13 @@ class _Keys:
     async def of(self, query: str, texts: Sequence[str]) -> Sequence[bytes]:
         self._asked = []
         ask = Ask(query, cache_mode=CacheMode.ONLY_IF_CACHED)
-        async for _ in self._scorer.score(ask, [Candidate(text) for text in texts]):
+        async for _ in self._scorer.score(ask, Documents(texts)):
             pass
         return self._asked
 
     async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Finding]:
         self._asked += keys
         return {}
-
-    async def write(self, findings: Mapping[bytes, Finding]) -> None:
-        raise AssertionError("nothing was to be scored")
 
     async def __aenter__(self) -> Self:
         return self
