@@ -19,6 +19,7 @@ from rerankd_server.api.reflection import serve_reflection
 from rerankd_server.api.replies import Replies
 from rerankd_server.api.service import SERVICE, RerankService
 from rerankd_server.api.validation import Limits
+from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import Store
 from rerankd_server.config import LEXICAL, Settings
@@ -46,7 +47,8 @@ class App:
         for_replies = settings.memory_size // 4
         memory = Memory(self._store, settings.memory_size - for_replies)
         self._replies = Replies(for_replies, memory.has)
-        self._menu = Menu(settings, memory)
+        self._leases = Leases(self._store.folder / "leases", self._store.condition)
+        self._menu = Menu(settings, memory, self._leases)
         self._health = Health()
         self._hurry = asyncio.Event()
         self._server: grpc.aio.Server | None = None
@@ -120,6 +122,7 @@ class App:
         for cache in self._menu.caches:
             await cache.give_up()
         await draining
+        self._leases.close()
         await self._store.close()
         await self._menu.close()
         if self._warming is not None:

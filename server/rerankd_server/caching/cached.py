@@ -6,6 +6,7 @@ from typing import Generic, cast
 
 from rerankd_server.caching.flights import Flights
 from rerankd_server.caching.key import pair_keys, query_key
+from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Findings
 from rerankd_server.caching.room import Room
 from rerankd_server.scoring.scorer import (
@@ -24,12 +25,21 @@ from rerankd_server.scoring.scorer import (
 
 
 class Cached(Generic[T]):
-    """Answers from `store`, and asks `scorer` for the rest; `room` is where pairs wait for it."""
+    """Answers from `store`, and asks `scorer` for the rest; `room` is where pairs wait for it.
 
-    def __init__(self, scorer: Leaf[T], store: Findings, room: Room | None = None) -> None:
+    With `leases`, other processes that use the same store do not buy what is being bought here.
+    """
+
+    def __init__(
+        self,
+        scorer: Leaf[T],
+        store: Findings,
+        room: Room | None = None,
+        leases: Leases | None = None,
+    ) -> None:
         self._scorer = scorer
         self._store = store
-        self._flights = Flights(scorer, store, room or Room())
+        self._flights = Flights(scorer, store, room or Room(), leases)
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[T]]:
         """Yield all stored scores at once, then the others as they land.
