@@ -15,7 +15,6 @@ from rerankd_server.caching.memory import Findings
 from rerankd_server.caching.purchase import Flight, Landing, Purchase, Waiter
 from rerankd_server.clock import Clock
 from rerankd_server.errors import ShuttingDownError
-from rerankd_server.logs import log_defect
 from rerankd_server.scoring.scorer import Ask, Candidate, Finding, Source, Usage
 
 _INTERVAL = 0.025
@@ -61,6 +60,10 @@ class Elsewhere:
         self.task: asyncio.Task[None] | None = None
         """Watches, while there is something to be watched."""
 
+    def look(self) -> Look:
+        """See `Leases.look`."""
+        return self._leases.look()
+
     def lease(
         self, look: Look, ask: Ask, candidates: Mapping[bytes, Candidate], purchase: Purchase
     ) -> Callable[[bytes], Lease | None]:
@@ -82,10 +85,7 @@ class Elsewhere:
 
     def dismiss(self) -> None:
         """Tell all who wait that the server shuts down."""
-        for each in self._watched.values():
-            for waiter in set(each.flight.waiting):
-                waiter.put_nowait(ShuttingDownError())
-                each.flight.unawait(waiter)
+        self._tell(ShuttingDownError())
 
     def _is_overdue(self, key: bytes, flight: Flight) -> bool:
         """Whether the flight has been watched for long enough."""
@@ -105,13 +105,13 @@ class Elsewhere:
     async def _run(self) -> None:
         while self._watched:
             try:
-                await self._look()
+                await self._look_again()
             except Exception as error:  # noqa: BLE001  # raised where somebody waits
-                self._crash(error)
+                self._tell(error)
             await self._clock.sleep(_INTERVAL)
             self._forget()
 
-    async def _look(self) -> None:
+    async def _look_again(self) -> None:
         """Land what is stored by now, and have bought what nobody buys any more."""
         look = self._leases.look()
         free = {key for key in self._watched if look.is_free(key)}
@@ -167,9 +167,8 @@ class Elsewhere:
         for key in over:
             del self._watched[key]
 
-    def _crash(self, error: Exception) -> None:
+    def _tell(self, error: Exception) -> None:
         """Tell all who wait that `error` ended it: nobody may be left waiting."""
-        log_defect(error)
         for each in self._watched.values():
             for waiter in set(each.flight.waiting):
                 waiter.put_nowait(error)

@@ -58,8 +58,9 @@ class Flights:
         self._scorer = scorer
         self._store = store
         self._room = room
-        self._leases = leases
-        self._elsewhere = leases and Elsewhere(leases, store, self._start, clock or Clock())
+        self._elsewhere = (
+            Elsewhere(leases, store, self._start, clock or Clock()) if leases else None
+        )
         self._in_flight: dict[bytes, Flight] = {}
         self._purchases: set[Purchase] = set()
         self._is_dismissed = False
@@ -131,7 +132,7 @@ class Flights:
 
     def _under_way(self) -> Sequence[asyncio.Task[None]]:
         tasks = [purchase.task for purchase in self._purchases]
-        watching = self._elsewhere and self._elsewhere.task
+        watching = self._elsewhere.task if self._elsewhere else None
         return [*tasks, watching] if watching and not watching.done() else tasks
 
     async def give_up(self) -> None:
@@ -147,7 +148,7 @@ class Flights:
         """Bring every flight of `purchase` to its landing."""
         try:
             if ask.cache_mode is CacheMode.READ_WRITE:
-                look = self._leases and self._leases.look()
+                look = self._elsewhere.look() if self._elsewhere else None
                 stored = await self._store.read(list(missing))  # the second look
                 purchase.land(Source.CACHE, stored)
                 missing = {key: each for key, each in missing.items() if key not in stored}
@@ -175,5 +176,3 @@ class Flights:
             raise
         except Exception as error:  # noqa: BLE001  # raised where somebody waits
             purchase.crash(error)
-        finally:
-            purchase.close()

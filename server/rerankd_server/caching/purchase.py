@@ -97,15 +97,11 @@ class Flight:
         """Be over: it landed, or was dropped, and a later one of the same pair may follow."""
         if self.sender is None:
             self._leave_room()
-        self.give_back()
+        if self._lease is not None:
+            self._lease.give_back()
         del self._in_flight[self._key]
         for purchase in list(self._purchases):
             self.leave(purchase)
-
-    def give_back(self) -> None:
-        """Let other processes buy the pair, or find it."""
-        if self._lease is not None:
-            self._lease.give_back()
 
 
 class Purchase:
@@ -136,12 +132,6 @@ class Purchase:
             return False
         flight.send(self, lease)
         return True
-
-    def close(self) -> None:
-        """Give back what is leased for what was sent, however it ended."""
-        for flight in self.flights.values():
-            if flight.sender is self:
-                flight.give_back()
 
     def wants(self, key: bytes) -> bool:
         """Whether the pair's call is this purchase's to send, and somebody waits for it.
