@@ -18,6 +18,7 @@ from bench.herd import herd
 from bench.million import million
 from bench.rate import rate
 from bench.row import REACHED, Bench, Row
+from bench.scale import scale
 
 _BENCHES: Mapping[str, Bench] = {
     "herd": herd,
@@ -26,6 +27,7 @@ _BENCHES: Mapping[str, Bench] = {
     "deadline": deadline,
     "fairness": fairness,
     "rate": rate,
+    "scale": scale,
     "million": million,
 }
 
