@@ -13,6 +13,7 @@ from typing import Any
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import grpc
+from rerankd_server.api.familiar import Familiar
 from rerankd_server.api.health import Health
 from rerankd_server.api.reflection import serve_reflection
 from rerankd_server.api.replies import Replies
@@ -46,9 +47,7 @@ class App:
         self._shares_port = shares_port
         self.address = ""
         self._store = Store(settings.data_dir, settings.cache_size, settings.cache_ttl)
-        for_replies = settings.memory_size // 4
-        memory = Memory(self._store, settings.memory_size - for_replies)
-        self._replies = Replies(for_replies, memory.has)
+        memory = Memory(self._store, settings.memory_size)
         self._leases = Leases(self._store.folder / "leases", self._store.condition)
         self._menu = Menu(settings, memory, self._leases)
         self._health = Health()
@@ -64,8 +63,15 @@ class App:
         limits = Limits(
             settings.max_documents, settings.max_query_chars, settings.max_message_bytes
         )
+        recent, oldest = settings.recent_size // 2, self._store.oldest
         service = RerankService(
-            reranker, self._replies, limits, settings.deadline_margin, settings.time_limit
+            reranker,
+            Replies(recent, oldest),
+            Familiar(recent, limits, oldest),
+            lambda: self._store.epoch.now,
+            limits,
+            settings.deadline_margin,
+            settings.time_limit,
         )
         self._server = _build_server(service, self._health, limits, self._shares_port)
         try:

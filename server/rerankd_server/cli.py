@@ -1,4 +1,4 @@
-"""The command line: `rerankd serve | rank | models | eval | demo`."""
+"""The command line: `rerankd serve | rank | models | eval | purge | demo`."""
 
 import argparse
 import os
@@ -82,6 +82,12 @@ def _eval(options: argparse.Namespace) -> int:
         return 1
 
 
+def _purge(options: argparse.Namespace) -> int:
+    from rerankd_server.commands.purge import purge  # noqa: PLC0415
+
+    return purge(options)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rerankd", description="A local caching proxy for LLM reranking, with a gRPC API."
@@ -93,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         ("rank", _rank, _add_rank, "rank documents from files or standard input"),
         ("models", _models, _add_models, "list what a running server can be asked for"),
         ("eval", _eval, _add_eval, "say how good rankings are for their money"),
+        ("purge", _purge, _add_purge, "delete all stored scores"),
     ):
         command = commands.add_parser(name, help=what)
         command.set_defaults(command=run_it)
@@ -200,6 +207,17 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a PNG: quality by cost")
     _add_server(parser)
+
+
+def _add_purge(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Delete all stored scores. Servers that use the folder may run meanwhile: they forget what "
+        "they have in memory, too."
+    )
+    data_dir = Settings.model_fields["data_dir"]
+    parser.add_argument("--data-dir", metavar="FOLDER", help=_help(data_dir))
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the server's TOML file")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:

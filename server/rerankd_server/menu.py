@@ -10,7 +10,7 @@ from typing import Any
 
 from rerankd_server.caching.cached import Cached
 from rerankd_server.caching.leases import Leases
-from rerankd_server.caching.memory import Findings
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.room import Room
 from rerankd_server.condition import Condition
 from rerankd_server.config import LEXICAL, OWN_PROVIDER, ProviderSettings, Settings, recipe
@@ -39,13 +39,13 @@ _MILLION = 1_000_000
 class Menu:
     """All that `settings` offer, the default first. Raises ConfigError where it cannot be had."""
 
-    def __init__(self, settings: Settings, store: Findings, leases: Leases | None = None) -> None:
+    def __init__(self, settings: Settings, memory: Memory, leases: Leases | None = None) -> None:
         self.condition = Condition("provider")
         """Whether all models are asked, or some given up on for now."""
         self.caches: list[Cached[Any]] = []
         self._settings = settings
         self._catalogue = settings.catalogue
-        self._store = store
+        self._memory = memory
         self._leases = leases
         self._providers: dict[str, Provider] = {}
         self._rooms: dict[str, Room] = {}
@@ -144,9 +144,9 @@ class Menu:
         if key not in self._leaves:
             # What costs nothing is sooner had anew than waited for: it asks for no lease.
             cache = (
-                Cached(scorer, self._store, self._room(made.provider), self._leases)
+                Cached(scorer, self._memory, self._room(made.provider), self._leases)
                 if made
-                else Cached(scorer, self._store, Room())
+                else Cached(scorer, self._memory, Room())
             )
             self.caches.append(cache)
             self._leaves[key] = Priced(cache, self._price(made) if made else _FREE)

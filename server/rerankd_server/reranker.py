@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
@@ -19,10 +19,10 @@ from rerankd_server.errors import (
 from rerankd_server.scoring.scorer import (
     Ask,
     CacheMode,
-    Candidate,
-    Finding,
+    Documents,
     Progress,
     Reason,
+    Score,
     Scorer,
     Source,
     Unscored,
@@ -64,7 +64,7 @@ class RerankRequest:
     """One valid request."""
 
     query: str
-    candidates: Sequence[Candidate]
+    documents: Documents
     """In the first stage's order, which breaks ties."""
     model: str = ""
     """A model's name; empty means the default."""
@@ -80,7 +80,7 @@ class Result(NamedTuple):
     """One document's place in a ranking."""
 
     position: int
-    """Position in the request's candidates."""
+    """Position in the request's documents."""
     score: float | None
     """0 to 1; None where there is no score."""
     source: Source | None
@@ -90,14 +90,26 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A whole ranking, best first; documents without a score come last, in the request's order."""
+    """A whole ranking, by column; documents without a score come last, in the request's order."""
 
-    results: Sequence[Result]
+    order: Sequence[int]
+    """Positions in the request's documents, best first: the only column that is not by position."""
+    scores: Sequence[float | None]
+    sources: Sequence[Source | None]
+    reasons: Mapping[int, Reason]
     is_final: bool
     model: str
     usage: Usage
-    evidence: Mapping[bytes, Finding] | None = None
-    """What caches had for it, by key, where it was made of nothing else."""
+    oldest: int | None = None
+    """When the oldest of its scores was bought, Unix seconds, where it was made of stored ones
+    alone: it would come out the same as long as they are."""
+    recalled: Sequence[Score] | None = None
+    """Its scores as they are stored, where each depends on its own document alone."""
+
+    @property
+    def results(self) -> Sequence[Result]:
+        """The same by row, best first."""
+        return [Result(n, self.scores[n], self.sources[n], self.reasons.get(n)) for n in self.order]
 
 
 class Reranker:
@@ -110,6 +122,34 @@ class Reranker:
         self.models: Mapping[str, Model] = {model.name: model for model in models}
         self.default = models[0]
         self._partial_interval = partial_interval
+
+    def recall(self, request: RerankRequest) -> Ranking | None:
+        """Give the ranking of `request` at once, where every score is in memory, or else None.
+
+        It is the one that `rerank` would yield. Raises UnknownModelError.
+        """
+        model = self.find(request.model)
+        ask = Ask(request.query, request.instruction, request.cache_mode)
+        found = model.scorer.recall(ask, request.documents)
+        return self.reuse(found, request.model, request.top_n) if found else None
+
+    def reuse(self, found: Sequence[Score], model: str, top_n: int) -> Ranking:
+        """Rank scores that were recalled, which are by position; those of equal pairs are one."""
+        scorer = self.find(model).scorer
+        scores = [score.value for score in found]
+        is_each_new = len({*map(id, found)}) == len(found)
+        usage = scorer.had(found if is_each_new else {id(each): each for each in found}.values())
+        return Ranking(
+            order=_order(scores, top_n),
+            scores=scores,
+            sources=[Source.CACHE] * len(scores),
+            reasons={},
+            is_final=True,
+            model=self.find(model).name,
+            usage=usage,
+            oldest=min([score.scored_at for score in found]),
+            recalled=found,
+        )
 
     async def rerank(
         self, request: RerankRequest, seconds: float | None = None
@@ -125,7 +165,7 @@ class Reranker:
         model = self.find(request.model)
         board = _Board(request, model.name)
         ask = Ask(request.query, request.instruction, request.cache_mode)
-        async with aclosing(model.scorer.score(ask, request.candidates)) as progress:
+        async with aclosing(model.scorer.score(ask, request.documents)) as progress:
             if request.partial_results:
                 async with aclosing(self._partial(board, progress, stop)) as rankings:
                     async for ranking in rankings:
@@ -135,7 +175,7 @@ class Reranker:
                     await board.follow(progress)
         board.tell()
         board.check()
-        yield replace(board.ranking(is_final=True), evidence=board.evidence(ask))
+        yield board.ranking(is_final=True, oldest=board.oldest(ask))
 
     def find(self, name: str) -> Model:
         """Give the model called `name`, or the default for "". Raises UnknownModelError."""
@@ -190,11 +230,21 @@ async def _until(stop: float | None) -> AsyncGenerator[None]:
             raise
 
 
+def _order(scores: Sequence[float | None], top_n: int) -> Sequence[int]:
+    """Give positions, best first. Equal scores keep the request's order: sorting is stable."""
+    places = range(len(scores))
+    scored = places if None not in scores else [n for n in places if scores[n] is not None]
+    order = sorted(scored, key=scores.__getitem__, reverse=True)  # type: ignore[arg-type]
+    if len(order) < len(scores):
+        order += [n for n in places if scores[n] is None]
+    return order[:top_n] if top_n > 0 else order
+
+
 class _Board:
     """What is known of one request's candidates so far."""
 
     def __init__(self, request: RerankRequest, model: str) -> None:
-        count = len(request.candidates)
+        count = len(request.documents)
         self._request = request
         self._model = model
         self._scores: list[float | None] = [None] * count
@@ -222,9 +272,11 @@ class _Board:
 
     def note(self, progress: Progress) -> None:
         """Take in outcomes."""
-        for index, score in (*progress.interim.items(), *progress.found.items()):
-            self._scores[index] = score.value
-            self._sources[index] = progress.source
+        scores, sources, source = self._scores, self._sources, progress.source
+        for known in (progress.interim, progress.found):
+            for index, score in known.items():
+                scores[index] = score.value
+                sources[index] = source
         self.has_scores = self.has_scores or bool(progress.interim or progress.found)
         self._unscored.update(progress.unscored)
         self._open.difference_update(progress.found, progress.unscored)
@@ -232,24 +284,29 @@ class _Board:
             self._error = self._error or unscored.error
         self._usage += progress.usage
 
-    def ranking(self, *, is_final: bool) -> Ranking:
-        """Order what is known. Equal scores keep the request's order: sorting is stable."""
-        scores = self._scores
-        scored = [i for i, score in enumerate(scores) if score is not None]
-        scored.sort(key=scores.__getitem__, reverse=True)  # type: ignore[arg-type]  # none is None
-        order = scored + [i for i, score in enumerate(scores) if score is None]
-        if self._request.top_n > 0:
-            order = order[: self._request.top_n]
-        results = [Result(i, scores[i], self._sources[i], self._reason(i)) for i in order]
-        return Ranking(results, is_final, self._model, self._usage)
+    def ranking(self, *, is_final: bool, oldest: int | None = None) -> Ranking:
+        """Order what is known."""
+        order = _order(self._scores, self._request.top_n)
+        reasons = dict.fromkeys(self._open, Reason.PENDING)
+        reasons.update((i, unscored.reason) for i, unscored in self._unscored.items())
+        return Ranking(
+            order,
+            [*self._scores],
+            [*self._sources],
+            reasons,
+            is_final,
+            self._model,
+            self._usage,
+            oldest,
+        )
 
-    def evidence(self, ask: Ask) -> Mapping[bytes, Finding] | None:
-        """Give what caches had for `ask`, or None where the ranking stands on anything else."""
+    def oldest(self, ask: Ask) -> int | None:
+        """Give `Ranking.oldest`."""
         used = self._usage
         else_used = used.scored_pairs or used.shared_pairs or used.unscored_pairs
-        if else_used or self._open or used.cached_pairs != len(ask.seen):
+        if else_used or self._open or used.cached_pairs != len(ask.ages):
             return None
-        return ask.seen
+        return min(ask.ages, default=None)
 
     def tell(self) -> None:
         """Log what got no score though it was asked for: a line a request."""
@@ -280,8 +337,3 @@ class _Board:
                 )
         if self._error is not None and not self.has_scores and not pending:
             raise self._error
-
-    def _reason(self, index: int) -> Reason | None:
-        if unscored := self._unscored.get(index):
-            return unscored.reason
-        return Reason.PENDING if index in self._open else None

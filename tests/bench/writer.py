@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rerankd_server.caching.store import Store
-from rerankd_server.scoring.scorer import LABELS, Score, rounded
+from rerankd_server.scoring.scorer import LABELS, Judgement, rounded
 
 _BATCH = 100
 """Pairs in a write, as a request would have."""
@@ -37,15 +37,15 @@ class Sample:
     """Spent in writes so far."""
 
 
-def _scores() -> Sequence[Score]:
+def _scores() -> Sequence[Judgement]:
     chance = random.Random(7)
-    scores: list[Score] = []
+    scores: list[Judgement] = []
     for _ in range(_DIFFERENT):
         weights = [chance.random() for _ in LABELS]
         labels = [weight / sum(weights) for weight in weights]
         expected = sum(n * p for n, p in zip(LABELS, labels, strict=True)) / LABELS[-1]
-        score = Score(rounded(expected), labels, "gpt-4o-mini-2024-07-18", 450, 1, int(time.time()))
-        scores.append(score)
+        now, model = int(time.time()), "gpt-4o-mini-2024-07-18"
+        scores.append(Judgement(rounded(expected), 450, 1, now, labels, model))
     return scores
 
 

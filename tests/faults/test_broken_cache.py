@@ -16,7 +16,7 @@ from support.process import ServeProcess, serving
 from support.provider import FakeProvider
 from support.server import NOT_SERVING, SERVING, Stub, ask, health, stub_of
 
-DISK_ONLY = ["--memory-size=0"]
+DISK_ONLY = ["--memory-size=0", "--recent-size=0"]
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from rerankd_server.caching.cached import Cached
 from rerankd_server.caching.leases import Leases
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.scoring.dispatcher import Allowance
@@ -139,7 +140,7 @@ async def run(
         )
         model = RemoteModel(provider, "p", "m", workers=concurrency)
         leases = Leases(store.folder / "leases")
-        cached = Cached(LLMScorer(model), store, room, leases)
+        cached = Cached(LLMScorer(model), Memory(store, 0), room, leases)
         requests: list[Request] = []
         for step in schedule:
             await take(step, cached, script, requests)

@@ -133,7 +133,7 @@ async def test_a_reply_to_scores_that_others_bought_is_not_kept(
     assert len(ranked) == 3
 
 
-@pytest.mark.parametrize("settings", [{"memory_size": 0}, {"cache_ttl": 1e-9}])
+@pytest.mark.parametrize("settings", [{"recent_size": 0}, {"cache_ttl": 1e-9}])
 async def test_what_is_not_in_memory_is_looked_up(
     provider: FakeProvider, tmp_path: Path, ranked: list[str], settings: dict[str, Any]
 ) -> None:
@@ -144,6 +144,45 @@ async def test_what_is_not_in_memory_is_looked_up(
         for count in range(1, 4):
             await stub.RerankOnce(ask("q", TEXTS))
             assert len(ranked) == count
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"top_n": 2}, {"return_documents": True}, {"partial_results": True}]
+)
+@pytest.mark.parametrize("with_ids", [True, False])
+async def test_familiar_documents_are_ranked_as_all_others(
+    stub: Stub, ranked: list[str], fields: dict[str, Any], with_ids: bool
+) -> None:
+    first = request(**fields)
+    for n, document in enumerate(first.documents):
+        document.id = f"id {n}" if with_ids else ""
+    turned = pb.RerankRequest()
+    turned.CopyFrom(first)
+    del turned.documents[:]
+    turned.documents.extend([first.documents[n] for n in (2, 0, 1, 0)])
+    await stub.RerankOnce(first)
+    read_to_the_end = await stub.RerankOnce(turned)
+    assert len(ranked) == 2
+    found_by_bytes = await stub.RerankOnce(turned)
+    (streamed,) = [each async for each in stub.Rerank(turned)]
+    assert len(ranked) == 2
+    assert found_by_bytes == read_to_the_end == streamed
+    assert found_by_bytes.usage.cached_pairs == 3
+
+
+async def test_familiar_documents_are_scored_again_when_that_is_asked_for(
+    stub: Stub, provider: FakeProvider
+) -> None:
+    for _ in range(2):
+        before = await stub.RerankOnce(request())
+    turned = ask("blue sky", TEXTS[::-1])
+    for n, document in enumerate(reversed(turned.documents)):
+        document.prior_score = n
+    assert (await stub.RerankOnce(turned)).usage == before.usage
+    provider.answer = lambda _: completion("10")
+    await stub.RerankOnce(request(cache_mode=pb.CACHE_MODE_REFRESH))
+    after = await stub.RerankOnce(turned)
+    assert [result.relevance_score for result in after.results] == [1, 1, 1]
 
 
 async def test_what_cannot_be_read_is_refused(provider: FakeProvider, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """`rerankd rank` and `rerankd demo`, as people run them."""
 
 import json
+import sqlite3
 from collections.abc import AsyncGenerator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -284,3 +286,35 @@ async def test_a_bare_client_says_what_to_install(tmp_path: Path) -> None:
     assert (status, out) == (1, "")
     assert err.startswith("rerankd: only the client is installed (diskcache is missing); ")
     assert err.count("\n") == 1
+
+
+async def test_purge_is_seen_by_a_server_that_runs(
+    provider: FakeProvider, address: str, tmp_path: Path
+) -> None:
+    folder = f"--data-dir={tmp_path / 'data'}"
+    for _ in range(3):
+        await rerankd("rank", "q", "--address", address, stdin=LINES)
+    assert len(provider.calls) == 3
+    status, out, err = await rerankd("purge", folder)
+    assert (status, out) == (1, "")
+    assert err == "nothing was deleted; --yes deletes without asking\n"
+    status, out, err = await rerankd("purge", folder, "--yes")
+    assert (status, err) == (0, "")
+    assert out == f"deleted 3 scores; servers that use {tmp_path / 'data'} forget them, too\n"
+    _, out, _ = await rerankd("rank", "q", "--address", address, stdin=LINES)
+    assert "0 cached, 3 scored" in out
+    assert len(provider.calls) == 6
+
+
+async def test_purge_says_what_stops_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    status, _, err = await rerankd("purge", f"--data-dir={tmp_path / 'file'}", "--yes")
+    assert status == 2
+    assert "data_dir" in err
+    await rerankd("purge", f"--data-dir={tmp_path}", "--yes")
+    with closing(sqlite3.connect(tmp_path / "scores-v1" / "cache.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        status, out, err = await rerankd("purge", f"--data-dir={tmp_path}", "--yes")
+    assert (status, out) == (1, "")
+    assert "locked" in err
+    assert "cannot delete" in err

@@ -18,6 +18,7 @@ from rerankd_server.scoring.scorer import (
     Progress,
     Reason,
     Score,
+    Scorer,
     Source,
     Unscored,
     Usage,
@@ -28,7 +29,7 @@ PLACES = 200
 DOWN = Unscored(Reason.FAILED, ProviderUnavailableError("down", 1.0))
 
 
-class GatedScorer:
+class GatedScorer(Scorer):
     """Asks about all candidates together; each waits at a gate of its own for its outcome."""
 
     def __init__(self) -> None:

@@ -9,6 +9,7 @@ from rerankd_server.scoring.scorer import (
     Identity,
     Progress,
     Score,
+    Scorer,
     Unscored,
     Usage,
 )
@@ -21,7 +22,7 @@ def number_in(text: str) -> Outcome:
     return Score(float(text.split(maxsplit=1)[0]))
 
 
-class FakeScorer:
+class FakeScorer(Scorer):
     """Yields `outcome(text)` for each candidate, one at a time; `asked` are the texts it was given.
 
     Where `gate` is closed, it waits there before each candidate.

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.errors import ProviderUnavailableError, ShuttingDownError
 from rerankd_server.scoring.scorer import (
@@ -39,7 +40,7 @@ async def parts(tmp_path: Path) -> AsyncGenerator[Parts]:
     store = Store(tmp_path, SMALLEST_LIMIT)
     await store.open()
     scorer = FakeScorer()
-    yield Parts(scorer, Cached(scorer, store), store)
+    yield Parts(scorer, Cached(scorer, Memory(store, 0)), store)
     await store.close()
 
 
@@ -106,10 +107,11 @@ async def test_another_query_or_instruction_is_another_pair(parts: Parts, other:
 
 
 async def test_another_identity_is_another_pair(parts: Parts) -> None:
+    other = FakeScorer()
+    other.identity = {"kind": "fake", "temperature": "1"}
     await run(parts.cached, ["0.1"])
-    parts.scorer.identity = {"kind": "fake", "temperature": "1"}
-    await run(parts.cached, ["0.1"])
-    assert parts.scorer.asked == ["0.1", "0.1"]
+    await run(Cached(other, Memory(parts.store, 0)), ["0.1"])
+    assert (parts.scorer.asked, other.asked) == (["0.1"], ["0.1"])
 
 
 async def test_only_if_cached_asks_nobody(parts: Parts) -> None:
@@ -254,3 +256,19 @@ async def test_a_cut_falls_between_characters(parts: Parts) -> None:
     cut = Truncated(parts.cached, 3)
     _ = [step async for step in cut.score(ASK, [Candidate(text) for text in texts])]
     assert parts.scorer.asked == ["ab😀", "日本語"]
+
+
+async def test_what_is_in_memory_is_recalled_at_once(parts: Parts) -> None:
+    cached = Cached(parts.scorer, Memory(parts.store, 1 << 20))
+    asked = [Candidate(text) for text in ("0.5", "0.1", "0.5", "0.9")]
+    assert cached.recall(ASK, asked) is None
+    await run(cached, ["0.5", "0.1"])
+    assert cached.recall(ASK, asked) is None
+    await run(cached, ["0.9"])
+    known = cached.recall(ASK, asked)
+    assert known
+    assert [score.value for score in known] == [0.5, 0.1, 0.5, 0.9]
+    assert known[0] is known[2]
+    for mode in (CacheMode.REFRESH, CacheMode.BYPASS):
+        assert cached.recall(with_mode(mode), asked) is None
+    assert cached.recall(with_mode(CacheMode.ONLY_IF_CACHED), asked) == known

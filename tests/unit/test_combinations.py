@@ -33,7 +33,7 @@ CANDIDATES = [Candidate(str(n)) for n in range(COUNT)]
 
 
 @dataclass
-class Scripted:
+class Scripted(Scorer):
     """Says what it is told about the candidate whose text is a position, in the order given."""
 
     outcomes: dict[str, Score | Unscored]

@@ -11,7 +11,7 @@ import pytest
 
 from rerankd_server.caching.cached import Cached
 from rerankd_server.caching.flights import Flights
-from rerankd_server.caching.key import pair_keys, query_key
+from rerankd_server.caching.key import pair_keys, query_key, written
 from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.room import Room
@@ -27,7 +27,7 @@ THEIRS = 0.9
 
 
 def key(text: str) -> bytes:
-    return pair_keys(query_key({"kind": "gated"}, "", "q"), [text])[0]
+    return pair_keys(query_key(written({"kind": "gated"}), "", "q"), [text])[0]
 
 
 @pytest.fixture
@@ -228,7 +228,8 @@ def with_clock(parts: Parts) -> SetClock:
     clock = SetClock()
     before = parts.cached._flights._elsewhere
     assert before
-    parts.cached._flights = Flights(parts.scorer, parts.store, parts.room, before._leases, clock)
+    memory = Memory(parts.store, 0)
+    parts.cached._flights = Flights(parts.scorer, memory, parts.room, before._leases, clock)
     return clock
 
 

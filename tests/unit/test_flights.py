@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.purchase import Flight, Landing, Purchase, Waiter
 from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
@@ -33,7 +34,7 @@ async def parts(tmp_path: Path) -> AsyncGenerator[Parts]:
     store = Store(tmp_path, SMALLEST_LIMIT)
     await store.open()
     scorer, room = GatedScorer(), Room(PLACES)
-    yield Parts(scorer, Cached(scorer, store, room), store, room)
+    yield Parts(scorer, Cached(scorer, Memory(store, 0), room), store, room)
     await store.close()
 
 
@@ -416,7 +417,7 @@ async def run_schedule(
     scorer.limit = limit
     scorer.outcomes.update(RIGHT)
     room = Room(places)
-    parts = Parts(scorer, Cached(scorer, store, room), store, room)
+    parts = Parts(scorer, Cached(scorer, Memory(store, 0), room), store, room)
     calls: list[Call] = []
     for step in schedule:
         await take(step, parts, calls)

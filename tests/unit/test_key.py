@@ -8,21 +8,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerankd.v1 import rerank_pb2 as pb
-from rerankd_server.caching.key import pair_keys, query_key
+from rerankd_server.caching.key import keys_of, pair_keys, query_key, written
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.config import Settings
 from rerankd_server.menu import Menu
 from rerankd_server.scoring.llm import LLMScorer
 from rerankd_server.scoring.provider import Endpoint, Provider
 from rerankd_server.scoring.remote_model import RemoteModel
+from rerankd_server.scoring.scorer import Documents, Identity
 
 IDENTITY = {"kind": "llm", "model": "m"}
 texts = st.text(max_size=20)
 
 
+def of_query_key(identity: Identity, *asked: str) -> bytes:
+    return query_key(written(identity), *asked)
+
+
 def test_a_stored_score_is_found_by_every_later_version() -> None:
     # What people bought is under these keys: where this fails, they lose it.
-    of_query = query_key(IDENTITY, "instruction", "query")
+    of_query = of_query_key(IDENTITY, "instruction", "query")
     assert of_query.hex() == "bc16f2b49b671282342cb4c2de61f41c"
     assert (
         pair_keys(of_query, ["document"])[0].hex()
@@ -36,31 +42,31 @@ def test_different_inputs_never_run_together(
 ) -> None:
     def key(fields: tuple[str, str, str, str]) -> bytes:
         instruction, query, document, partition = fields
-        return pair_keys(query_key(IDENTITY, instruction, query, partition), [document])[0]
+        return pair_keys(of_query_key(IDENTITY, instruction, query, partition), [document])[0]
 
     assert (key(one) == key(other)) == (one == other)
 
 
 def test_moving_a_character_between_fields_changes_the_key() -> None:
     keys = {
-        query_key(IDENTITY, "ab", "c"),
-        query_key(IDENTITY, "a", "bc"),
-        query_key(IDENTITY, "", "abc"),
-        query_key(IDENTITY, "", "bc", "a"),
-        query_key({"kind": "llm", "model": "mab"}, "", "c"),
-        query_key({"kind": "llm", "modelm": "ab"}, "", "c"),
+        of_query_key(IDENTITY, "ab", "c"),
+        of_query_key(IDENTITY, "a", "bc"),
+        of_query_key(IDENTITY, "", "abc"),
+        of_query_key(IDENTITY, "", "bc", "a"),
+        of_query_key({"kind": "llm", "model": "mab"}, "", "c"),
+        of_query_key({"kind": "llm", "modelm": "ab"}, "", "c"),
     }
     assert len(keys) == 6
 
 
 def test_text_is_hashed_as_it_is() -> None:
-    of_query = query_key(IDENTITY, "", "q")
+    of_query = of_query_key(IDENTITY, "", "q")
     variants = ["é", "e\u0301", "E\u0301", " é", "é ", "é\n", "é\u200b"]
     assert len(set(pair_keys(of_query, variants))) == len(variants)
 
 
 def test_one_query_lies_together() -> None:
-    of_query = query_key(IDENTITY, "", "q")
+    of_query = of_query_key(IDENTITY, "", "q")
     keys = pair_keys(of_query, map(str, range(3)))
     assert {key[:16] for key in keys} == {of_query}
     assert {len(key) for key in keys} == {32}
@@ -104,6 +110,7 @@ def test_every_setting_is_classified() -> None:
         "max_queue",
         "cache_size",
         "memory_size",
+        "recent_size",
         "cache_ttl",
         "max_query_chars",
         "max_documents",
@@ -151,12 +158,12 @@ CALLS_ALONE = {"embeddings": {"documents"}}
 def test_every_setting_of_a_leaf_is_classified(kind: str, tmp_path: Path) -> None:
     """A new one fails here until somebody decides whether it can change a score."""
 
-    def leaves(**change: Any) -> set[frozenset[tuple[str, str]]]:
+    def leaves(**change: Any) -> set[bytes]:
         providers = {name: {"base_url": f"http://{name}/v1"} for name in "ab"}
         recipe = {"kind": kind, **BASES[kind], **change}
         settings = Settings.model_validate({"providers": providers, "recipes": {"r": recipe}})
-        menu = Menu(settings, Store(tmp_path, SMALLEST_LIMIT))
-        return {frozenset(cache._scorer.identity.items()) for cache in menu.caches}
+        menu = Menu(settings, Memory(Store(tmp_path, SMALLEST_LIMIT), 0))
+        return {cache._identity for cache in menu.caches}
 
     for name, value in CHANGES[kind].items():
         assert leaves(**{name: value}) != leaves(), name
@@ -173,7 +180,7 @@ def test_every_setting_of_a_leaf_is_classified(kind: str, tmp_path: Path) -> Non
 
 def scorer_key(provider_name: str = "p", model: str = "m") -> bytes:
     scorer = LLMScorer(RemoteModel(Provider(Endpoint()), provider_name, model, workers=1))
-    return query_key(scorer.identity, "", "q")
+    return of_query_key(scorer.identity, "", "q")
 
 
 def test_the_llm_scorer_is_in_the_key_with_all_that_it_asks_for() -> None:
@@ -194,5 +201,13 @@ def test_the_llm_scorer_is_in_the_key_with_all_that_it_asks_for() -> None:
 
 def test_each_part_of_an_identity_changes_the_key() -> None:
     identity = LLMScorer(RemoteModel(Provider(Endpoint()), "p", "m", workers=1)).identity
-    changed = {query_key({**identity, name: "other"}, "", "q") for name in identity}
-    assert len(changed | {query_key(identity, "", "q")}) == len(identity) + 1
+    changed = {of_query_key({**identity, name: "other"}, "", "q") for name in identity}
+    assert len(changed | {of_query_key(identity, "", "q")}) == len(identity) + 1
+
+
+def test_documents_are_hashed_once_for_each_query() -> None:
+    documents = Documents(["a", "b", "a"])
+    one, other = (of_query_key(IDENTITY, "", query) for query in "qp")
+    assert keys_of(documents, one) == pair_keys(one, documents.texts)
+    assert keys_of(documents, one) is keys_of(documents, one)
+    assert keys_of(documents, other) == pair_keys(other, documents.texts)

@@ -7,7 +7,7 @@ import pytest
 
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
-from rerankd_server.scoring.scorer import Finding, Score, Vector
+from rerankd_server.scoring.scorer import Documents, Finding, Judgement, Score, Vector
 
 ROOM = 64 << 10
 
@@ -16,8 +16,8 @@ def keys(count: int, start: int = 0) -> list[bytes]:
     return [n.to_bytes(32, "big") for n in range(start, start + count)]
 
 
-def score(value: float, at: int = 1000) -> Score:
-    return Score(value, (0.0, 1.0), "m", 10, 1, at)
+def score(value: float, at: int = 1000) -> Judgement:
+    return Judgement(value, 10, 1, at, (0.0, 1.0), "m")
 
 
 class Now:
@@ -54,6 +54,13 @@ def forget(store: Store) -> None:
 async def values(memory: Memory, *asked: bytes) -> list[float | None]:
     found = await memory.read(asked)
     return [each.value if isinstance(each := found.get(key), Score) else None for key in asked]
+
+
+def recalled(memory: Memory, *asked: bytes) -> Sequence[Finding] | None:
+    """What `memory` recalls of documents that have these keys."""
+    documents = Documents([key.hex() for key in asked])
+    documents.keys[b"q"] = asked
+    return memory.recall(documents, b"q")
 
 
 async def test_what_was_written_is_read_without_the_store(store: Store) -> None:
@@ -153,3 +160,55 @@ async def test_another_ones_newer_score_replaces_one_that_grew_old(
     assert await values(memory, one) == [0.2]
     forget(store)
     assert await values(memory, one) == [0.2]
+
+
+async def test_what_another_process_replaced_is_forgotten(store: Store, tmp_path: Path) -> None:
+    another = Store(tmp_path, SMALLEST_LIMIT)
+    await another.open()
+    mine, theirs = Memory(store, ROOM), Memory(another, ROOM)
+    one, two = keys(2)
+    await mine.write({one: score(0.1), two: score(0.1)})
+    assert await values(theirs, one) == [0.1]
+    await theirs.write({one: score(0.2)}, replacing=True)
+    assert recalled(mine, one) is None
+    assert await values(mine, one) == [0.2]
+    await another.close()
+    assert recalled(mine, one)
+
+
+async def test_ones_own_replacing_forgets_nothing(store: Store) -> None:
+    memory = Memory(store, ROOM)
+    one, two = keys(2)
+    await memory.write({one: score(0.1), two: score(0.1)})
+    epoch = store.epoch.now
+    await memory.write({one: score(0.2)}, replacing=True)
+    assert store.epoch.now != epoch
+    forget(store)
+    assert await values(memory, one, two) == [0.2, 0.1]
+
+
+async def test_what_was_read_before_the_epoch_ended_is_not_kept(store: Store) -> None:
+    memory = Memory(store, ROOM)
+    (one,) = keys(1)
+    await store.write({one: score(0.1)})
+    read = store.read
+
+    async def overtaken(asked: Sequence[bytes]) -> Mapping[bytes, Finding]:
+        found = await read(asked)
+        store.epoch.advance()
+        return found
+
+    vars(store)["read"] = overtaken
+    assert await values(memory, one) == [0.1]
+    assert recalled(memory, one) is None
+
+
+async def test_only_what_is_all_in_memory_is_recalled(store: Store, clock: Now) -> None:
+    memory = Memory(store, ROOM)
+    one, two, three = keys(3)
+    await memory.write({one: score(0.1, 1000), two: score(0.2, 1030)})
+    assert [each.scored_at for each in recalled(memory, two, one, two) or ()] == [1030, 1000, 1030]
+    assert recalled(memory, one, three) is None
+    clock.time = 1070.0
+    assert recalled(memory, two)
+    assert recalled(memory, two, one) is None

@@ -12,12 +12,13 @@ from rerankd_server.scoring.scorer import (
     Identity,
     Progress,
     Score,
+    Scorer,
     Source,
     Usage,
 )
 
 
-class Spending:
+class Spending(Scorer):
     """Yields what it is told to, once."""
 
     identity: Identity = {"kind": "spending"}  # noqa: RUF012

@@ -18,10 +18,12 @@ from rerankd_server.reranker import Model, Ranking, Reranker, RerankRequest
 from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
+    Documents,
     Identity,
     Progress,
     Reason,
     Score,
+    Scorer,
     Source,
     Unscored,
     Usage,
@@ -36,7 +38,7 @@ def reranker(scorer: FakeScorer | None = None) -> Reranker:
 
 
 def request(texts: Sequence[str], **fields: object) -> RerankRequest:
-    return RerankRequest("q", [Candidate(text) for text in texts], **fields)  # type: ignore[arg-type]
+    return RerankRequest("q", Documents(texts), **fields)  # type: ignore[arg-type]
 
 
 async def final(ranker: Reranker, asked: RerankRequest) -> Ranking:
@@ -89,7 +91,7 @@ async def test_the_default_model_may_be_named() -> None:
     assert (await final(reranker(), request(["0.1"], model="fake"))).model == "fake"
 
 
-class Steps:
+class Steps(Scorer):
     """A scorer whose progress a test hands over step by step; None ends it."""
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ from rerankd_server.scoring.scorer import (
     Candidate,
     Progress,
     Reason,
+    Scorer,
     Source,
     Unscored,
     Vector,
@@ -24,7 +25,7 @@ def vector(*numbers: float) -> Vector:
     return Vector(np.array(numbers, "<f4").tobytes())
 
 
-class Scripted:
+class Scripted(Scorer[Vector]):
     """Says its steps, whatever it is asked; notes the texts."""
 
     def __init__(self, *steps: Progress[Vector]) -> None:

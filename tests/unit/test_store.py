@@ -6,6 +6,7 @@ import pickle
 import shutil
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
@@ -14,13 +15,14 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from rerankd_server.caching import database as database_module
 from rerankd_server.caching import store as store_module
 from rerankd_server.caching.envelope import seal
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.errors import ConfigError
-from rerankd_server.scoring.scorer import Score
+from rerankd_server.scoring.scorer import Judgement, Score
 
-SCORE = Score(0.7, model="m", prompt_tokens=3, completion_tokens=1, scored_at=9)
+SCORE = Score(0.7, prompt_tokens=3, completion_tokens=1, scored_at=9)
 
 
 def key(n: int) -> bytes:
@@ -100,8 +102,8 @@ LITTLE = 12 << 20
 """Room for some 16,000 scores beside the write-ahead log."""
 
 
-def some_scores(count: int) -> dict[bytes, Score]:
-    return {os.urandom(32): Score(0.5, model="m" * 60) for _ in range(count)}
+def some_scores(count: int) -> dict[bytes, Judgement]:
+    return {os.urandom(32): Judgement(0.5, model="m" * 60) for _ in range(count)}
 
 
 async def test_the_size_limit_holds(tmp_path: Path) -> None:
@@ -121,7 +123,7 @@ async def test_the_oldest_scores_go_first(tmp_path: Path) -> None:
         for batch in batches:
             await store.write(batch)
         assert await store.read(list(batches[0])) == {}
-        assert await store.read(list(batches[-1])) == batches[-1]
+        assert await store.read(list(batches[-1])) == dict.fromkeys(batches[-1], Score(0.5))
 
 
 class Planted:
@@ -223,7 +225,7 @@ async def test_settings_in_the_folder_are_not_obeyed(tmp_path: Path) -> None:
 async def test_a_database_that_is_locked_at_the_start_is_a_miss_until_it_is_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_LOCK_WAIT", 0.01)
+    monkeypatch.setattr(database_module, "_LOCK_WAIT", 0.01)
     async with opened(tmp_path) as store:
         await store.write({key(1): SCORE})
     with closing(database(tmp_path)) as other, capture_logs() as logs:
@@ -327,7 +329,7 @@ async def test_a_healthy_database_that_another_process_began_is_not_put_aside(
             await other.write({key(1): SCORE})
 
     monkeypatch.setattr(slow, "_open", other_first)
-    monkeypatch.setattr(store_module, "_codes", lambda _: {sqlite3.SQLITE_NOTADB})
+    monkeypatch.setattr(database_module, "codes", lambda _: {sqlite3.SQLITE_NOTADB})
     await slow.open()
     assert await slow.read([key(1)]) == {key(1): SCORE}
     await slow.close()
@@ -356,7 +358,7 @@ async def test_who_leaves_while_the_store_opens_leaves_no_false_report(
 async def test_a_locked_store_loses_the_saving_and_says_so_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_LOCK_WAIT", 0.01)
+    monkeypatch.setattr(database_module, "_LOCK_WAIT", 0.01)
     async with opened(tmp_path) as store:
         await store.write({key(1): SCORE})
         with closing(database(tmp_path)) as other, capture_logs() as logs:
@@ -387,7 +389,9 @@ async def test_a_full_or_read_only_store_still_reads_and_says_so_once(
         await store.write({key(1): SCORE})
 
         async def set_up(what: str) -> None:
-            await store._in_thread(lambda: store._cache._sql(f"PRAGMA {what}").fetchall())
+            opened = store._database
+            assert opened
+            await store._in(store._writer, lambda: opened._sql(f"PRAGMA {what}").fetchall())
 
         await set_up(pragma)
         with capture_logs() as logs:
@@ -439,3 +443,71 @@ async def test_its_condition_is_told_to_who_watches(
         for n in range(2):
             await store.write({key(n): SCORE})
     assert heard == [("cache", True), ("cache", False), ("cache", True)]
+
+
+def of_query(query: int, count: int) -> dict[bytes, Score]:
+    """Scores of one query's pairs."""
+    return {query.to_bytes(16, "big") + os.urandom(16): Score(0.5) for _ in range(count)}
+
+
+@pytest.mark.parametrize("wanted", [1, 8, 9, 300, 1100])
+async def test_what_is_wanted_is_found_among_few_and_among_many(
+    tmp_path: Path, wanted: int
+) -> None:
+    async with opened(tmp_path) as store:
+        queries = [of_query(query, count) for query, count in ((1, 5), (2, 1200), (3, 5))]
+        for query in queries:
+            await store.write(query)
+        asked = list(queries[1])[:wanted]
+        missing = list(of_query(2, 10))
+        found = await store.read([*missing, *asked])
+        assert found == dict.fromkeys(asked, Score(0.5))
+        mixed = [*queries[0], *asked, *queries[2]]
+        assert await store.read(mixed) == dict.fromkeys(mixed, Score(0.5))
+
+
+async def test_a_store_is_read_while_it_is_written(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.write({key(1): SCORE})
+        begun, go_on = threading.Event(), threading.Event()
+
+        def slow() -> None:
+            begun.set()
+            go_on.wait()
+
+        writing = asyncio.ensure_future(store._in(store._writer, slow))
+        await asyncio.to_thread(begun.wait)
+        assert await store.read([key(1)]) == {key(1): SCORE}
+        go_on.set()
+        await writing
+
+
+async def test_scores_of_a_newer_version_are_told_of_and_left_alone(tmp_path: Path) -> None:
+    for name in ("scores-v1", "scores-v", "scores-vx"):
+        (tmp_path / name).mkdir()
+    with capture_logs() as logs:
+        async with opened(tmp_path):
+            assert logs == []
+        (tmp_path / "scores-v2").mkdir()
+        async with opened(tmp_path) as store:
+            await store.write({key(1): SCORE})
+    assert [log["event"] for log in logs] == [
+        "a newer rerankd has stored scores here, which this one cannot read"
+    ]
+    assert not list((tmp_path / "scores-v2").iterdir())
+
+
+async def test_a_purge_takes_all_and_a_store_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_MOST_DELETED", 100)
+    async with opened(tmp_path) as store, opened(tmp_path) as other:
+        await store.write(some_scores(250))
+        epoch = other.epoch.now
+        assert await store.purge() == 250
+        assert await store.count() == await other.count() == 0
+        assert other.epoch.now != epoch
+        await other.write({key(1): SCORE})
+        assert await store.read([key(1)]) == {key(1): SCORE}
+        assert await store.purge() == 1
+        assert await store.purge() == 0

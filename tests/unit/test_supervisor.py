@@ -14,6 +14,7 @@ def test_what_is_for_the_whole_server_is_divided() -> None:
             **limits,
             "workers": 3,
             "memory_size": 3 << 20,
+            "recent_size": 6 << 20,
             "base_url": "http://a/v1",
             "providers": {"b": {"base_url": "http://b/v1", **limits}},
         }
@@ -24,10 +25,9 @@ def test_what_is_for_the_whole_server_is_divided() -> None:
             parts = [getattr(provider, name) for provider in providers]
             assert sum(parts) == value
             assert max(parts) - min(parts) <= 1
-    assert {share.memory_size for share in shares} == {1 << 20}
-    assert shares[0].model_dump(exclude={*limits, "memory_size", "providers"}) == (
-        settings.model_dump(exclude={*limits, "memory_size", "providers"})
-    )
+    assert {(share.memory_size, share.recent_size) for share in shares} == {(1 << 20, 2 << 20)}
+    divided = {*limits, "memory_size", "recent_size", "providers"}
+    assert shares[0].model_dump(exclude=divided) == settings.model_dump(exclude=divided)
 
 
 def test_each_process_may_do_something_and_what_has_no_limit_has_none() -> None:

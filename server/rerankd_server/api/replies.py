@@ -1,72 +1,68 @@
 """Replies that were made of the cache alone, by the bytes of their requests.
 
-The same request again, byte for byte, then costs a hash of it and a look at each pair: a reply
-holds for as long as memory has the very findings that it was made of. Where one was scored again,
-has grown too old, or was forgotten, the request is answered anew.
+The same request again, byte for byte, then costs a hash of it. A reply holds as long as nothing
+that is stored was replaced (see `Epoch`), and no score that it was made of is too old.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from hashlib import sha256
 from typing import NamedTuple
 
-from google.protobuf.message import DecodeError
-
-from rerankd.v1 import rerank_pb2 as pb
+from rerankd_server.api.call import Call
 from rerankd_server.caching.generations import Generations
 from rerankd_server.reranker import Ranking
-from rerankd_server.scoring.scorer import Finding
+from rerankd_server.scoring.scorer import Usage
 
-_ENTRY, _PAIR = 600, 250
-"""Bytes that a reply takes beside its message, and for each finding, which memory may forget."""
+_ENTRY, _SEEN = 900, 120
+"""Bytes that a reply takes beside its message, and a sample altogether, as measured."""
+_SAMPLE = 1024
+"""Bytes at both ends of a request: there most requests differ."""
 
 
 class Reply(NamedTuple):
-    """A reply, and what it was made of."""
+    """A reply, and what has to hold for it to be given again."""
 
     message: bytes
-    ranking: Ranking
-    """Without its results."""
-    evidence: Mapping[bytes, Finding]
-
-
-class Call(NamedTuple):
-    """A request as it came."""
-
-    request: pb.RerankRequest | None
-    """None where the reply is known, or where it is no request."""
-    digest: bytes
-    reply: Reply | None = None
+    model: str
+    usage: Usage
+    epoch: int
+    oldest: int
+    """When the oldest of its scores was bought, Unix seconds."""
 
 
 class Replies:
     """Remembers replies in at most about `limit` bytes; 0 for none at all.
 
-    `holds` says whether findings are still what would be read.
+    A request is hashed whole once one like it was answered: hardly any that comes once is hashed.
+    `oldest` gives the Unix time before which scores are too old.
     """
 
-    def __init__(self, limit: int, holds: Callable[[Mapping[bytes, Finding]], bool]) -> None:
-        self._holds = holds
-        self._limit = limit
-        self._kept: Generations[Reply] = Generations(limit, _size)
+    def __init__(self, limit: int, oldest: Callable[[], float]) -> None:
+        self._oldest = oldest
+        self._seen: Generations[int, bool] = Generations(limit // 8, lambda _: _SEEN)
+        """Requests that were answered, by their samples."""
+        self._kept: Generations[bytes, Reply] = Generations(limit - limit // 8, _size)
 
-    def read(self, data: bytes) -> Call:
-        """Read a request from the wire."""
-        digest = sha256(data).digest() if self._limit else b""
-        reply = self._kept.get(digest)
-        if reply is not None and self._holds(reply.evidence):
-            return Call(None, digest, reply)
-        try:
-            return Call(pb.RerankRequest.FromString(data), digest)
-        except DecodeError:
-            return Call(None, digest)
+    def find(self, call: Call) -> Reply | None:
+        """Give what the same request was answered with before, if it still holds."""
+        data = call.data
+        call.sample = hash(data[:_SAMPLE] + data[-_SAMPLE:])
+        if not self._seen.get(call.sample):
+            return None
+        call.digest = sha256(data).digest()
+        reply = self._kept.get(call.digest)
+        if reply is None or reply.epoch != call.epoch or reply.oldest < self._oldest():
+            return None
+        return reply
 
     def keep(self, call: Call, message: bytes, ranking: Ranking) -> None:
-        """Remember what `call` was answered with, if all of it is from the cache."""
-        if ranking.evidence is not None:
-            about = replace(ranking, results=())
-            self._kept.put(call.digest, Reply(message, about, ranking.evidence))
+        """Remember what `call` was answered with, if it came before and all is from the cache."""
+        if not call.digest:
+            self._seen.put(call.sample, True)
+        elif ranking.oldest is not None:
+            reply = Reply(message, ranking.model, ranking.usage, call.epoch, ranking.oldest)
+            self._kept.put(call.digest, reply)
 
 
 def _size(reply: Reply) -> int:
-    return _ENTRY + len(reply.message) + _PAIR * len(reply.evidence)
+    return _ENTRY + len(reply.message)

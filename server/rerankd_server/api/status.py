@@ -6,8 +6,7 @@ own retrying, where a client has set it up, reads none of that: it is told by a 
 """
 
 import math
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -47,18 +46,25 @@ _MOST_VIOLATIONS = 20
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-@asynccontextmanager
-async def statuses(context: Context) -> AsyncGenerator[None]:
-    """End the call with the right status, whatever the body raises."""
-    try:
-        yield
-    except errors.RerankdError as error:
-        await _abort(context, error)
-    except grpc.aio.AbortError:
-        raise
-    except Exception as error:  # noqa: BLE001  # the last line of defence
-        log_defect(error)
-        await _abort(context, error)
+class statuses:  # noqa: N801  # read as the statement that it stands in
+    """Ends the call with the right status, whatever the body of `async with` raises."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
+            return
+        if not isinstance(error, errors.RerankdError):
+            log_defect(error)
+        await _abort(self._context, error)
 
 
 async def _abort(context: Context, error: Exception) -> None:

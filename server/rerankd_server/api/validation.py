@@ -2,13 +2,14 @@
 
 import heapq
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.errors import InvalidRequestError, UnknownModelError, Violation
 from rerankd_server.reranker import RerankRequest
-from rerankd_server.scoring.scorer import CacheMode, Candidate
+from rerankd_server.scoring.scorer import CacheMode, Documents
 
 _CACHE_MODES = {
     pb.CACHE_MODE_UNSPECIFIED: CacheMode.READ_WRITE,
@@ -35,16 +36,33 @@ class Limits:
     """For the request, and for a ranking."""
 
 
+def documents_of(request: pb.RerankRequest, limits: Limits) -> Sequence[pb.Document]:
+    """Give the documents; of too many, none."""
+    return () if len(request.documents) > limits.documents else [*request.documents]
+
+
+def fits(size: int, documents: int, limits: Limits) -> bool:
+    """Whether the ranking of a request of `size` bytes surely fits into a message.
+
+    Nothing echoes more than the request itself, twice.
+    """
+    return 2 * size + _RESULT_ROOM * documents + _RANKING_ROOM <= limits.message_bytes
+
+
 def to_domain(
-    request: pb.RerankRequest, limits: Limits, find_model: Callable[[str], object]
+    request: pb.RerankRequest,
+    documents: Sequence[pb.Document],
+    size: int,
+    limits: Limits,
+    find_model: Callable[[str], object],
 ) -> RerankRequest:
-    """Give the request that the message stands for.
+    """Give what `request` asks for; it has `documents` (see `documents_of`) and took `size` bytes.
 
     Raises InvalidRequestError with every rule of the proto that it breaks, or what `find_model`
     raises where nothing but its model is wrong.
     """
-    candidates = _candidates(request, limits)
-    violations = list(_violations(request, candidates, limits))
+    texts = [document.text for document in documents]
+    violations = list(_violations(request, size, documents, texts, limits))
     try:
         find_model(request.model)
     except UnknownModelError as error:
@@ -55,7 +73,7 @@ def to_domain(
         raise InvalidRequestError(violations)
     return RerankRequest(
         query=request.query,
-        candidates=candidates,
+        documents=Documents(texts, partial(_priors, documents)),
         model=request.model,
         top_n=request.top_n,
         instruction=request.instruction,
@@ -65,21 +83,18 @@ def to_domain(
     )
 
 
-def _candidates(request: pb.RerankRequest, limits: Limits) -> Sequence[Candidate]:
-    """Read the documents, once; of too many, none."""
-    if len(request.documents) > limits.documents:
-        return ()
-    return [
-        Candidate(document.text, document.prior_score if document.HasField("prior_score") else None)
-        for document in request.documents
-    ]
+def _priors(documents: Sequence[pb.Document]) -> Mapping[int, float]:
+    return {n: each.prior_score for n, each in enumerate(documents) if each.HasField("prior_score")}
 
 
 def _violations(
-    request: pb.RerankRequest, candidates: Sequence[Candidate], limits: Limits
+    request: pb.RerankRequest,
+    size: int,
+    documents: Sequence[pb.Document],
+    texts: Sequence[str],
+    limits: Limits,
 ) -> Iterator[Violation]:
     """Find every broken rule, in the order of the proto's fields."""
-    size = request.ByteSize()
     if size > limits.message_bytes:
         yield Violation(
             "request",
@@ -93,12 +108,21 @@ def _violations(
             yield Violation(
                 field, f"has {len(text):,} characters, and the limit is {limits.query_chars:,}"
             )
-    yield from _document_violations(len(request.documents), candidates, limits)
-    # Nothing echoes more than the request itself, twice; only where that is too much is it counted.
-    room = 2 * size + _RESULT_ROOM * len(request.documents) + _RANKING_ROOM
+    if not request.documents:
+        yield Violation("documents", "is empty; give at least one document")
+    if (count := len(request.documents)) > limits.documents:
+        yield Violation(
+            "documents",
+            f"has {count:,} documents, and the limit is {limits.documents:,}; "
+            "send several requests: scores of different requests compare",
+        )
+    priors = [document.prior_score for document in documents]  # 0 where there is none
+    # All at once, since nearly always there is nothing to find.
+    if "" in texts or any(map(str.isspace, texts)) or not all(map(math.isfinite, priors)):
+        yield from _document_violations(texts, priors)
     if (
         len(request.documents) <= limits.documents
-        and room > limits.message_bytes
+        and not fits(size, len(request.documents), limits)
         and (largest := _largest_ranking(request)) > limits.message_bytes
     ):
         yield Violation(
@@ -110,22 +134,12 @@ def _violations(
         yield Violation("cache_mode", f"{request.cache_mode} is not a mode that this server knows")
 
 
-def _document_violations(
-    count: int, candidates: Sequence[Candidate], limits: Limits
-) -> Iterator[Violation]:
-    """Find what is wrong with the documents; too many of them are not looked at one by one."""
-    if not count:
-        yield Violation("documents", "is empty; give at least one document")
-    if count > limits.documents:
-        yield Violation(
-            "documents",
-            f"has {count:,} documents, and the limit is {limits.documents:,}; "
-            "send several requests: scores of different requests compare",
-        )
-    for index, (text, prior, *_) in enumerate(candidates):
+def _document_violations(texts: Sequence[str], priors: Sequence[float]) -> Iterator[Violation]:
+    """Find what is wrong with the documents, one by one."""
+    for index, (text, prior) in enumerate(zip(texts, priors, strict=True)):
         if _is_blank(text):
             yield Violation(f"documents[{index}].text", "is empty; leave the document out")
-        if prior is not None and not math.isfinite(prior):
+        if not math.isfinite(prior):
             yield Violation(
                 f"documents[{index}].prior_score",
                 "is not a finite number; leave it out where there is none",

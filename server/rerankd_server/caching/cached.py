@@ -2,30 +2,34 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Generic, cast
+from operator import attrgetter
+from typing import cast
 
 from rerankd_server.caching.flights import Flights
-from rerankd_server.caching.key import pair_keys, query_key
+from rerankd_server.caching.key import keys_of, query_key, written
 from rerankd_server.caching.leases import Leases
-from rerankd_server.caching.memory import Findings
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.room import Room
 from rerankd_server.scoring.scorer import (
     Ask,
     CacheMode,
     Candidate,
-    Finding,
+    Documents,
     Leaf,
     Progress,
     Reason,
+    Scorer,
     Source,
     T,
     Unscored,
     Usage,
 )
 
+_SCORED_AT = attrgetter("scored_at")
 
-class Cached(Generic[T]):
-    """Answers from `store`, and asks `scorer` for the rest; `room` is where pairs wait for it.
+
+class Cached(Scorer[T]):
+    """Answers from `memory`, and asks `scorer` for the rest; `room` is where pairs wait for it.
 
     With `leases`, other processes that use the same store do not buy what is being bought here.
     """
@@ -33,13 +37,13 @@ class Cached(Generic[T]):
     def __init__(
         self,
         scorer: Leaf[T],
-        store: Findings,
+        memory: Memory,
         room: Room | None = None,
         leases: Leases | None = None,
     ) -> None:
-        self._scorer = scorer
-        self._store = store
-        self._flights = Flights(scorer, store, room or Room(), leases)
+        self._identity = written(scorer.identity)
+        self._memory = memory
+        self._flights = Flights(scorer, memory, room or Room(), leases)
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[T]]:
         """Yield all stored scores at once, then the others as they land.
@@ -47,23 +51,24 @@ class Cached(Generic[T]):
         Equal pairs of one call are one pair. `ask.cache_mode` says what is read and written; see
         `Scorer.score`.
         """
-        of_query = query_key(self._scorer.identity, ask.instruction, ask.query)
-        places: dict[bytes, list[int]] = {}
-        keys = pair_keys(of_query, [candidate.text for candidate in candidates])
-        for position, key in enumerate(keys):
-            places.setdefault(key, []).append(position)
-
-        found = await self._store.read(list(places)) if ask.cache_mode.reads else {}
+        keys = keys_of(Documents.of(candidates), self._query_key(ask))
+        distinct = list(dict.fromkeys(keys))
+        found = await self._memory.read(distinct) if ask.cache_mode.reads else {}
         if found:
-            ask.seen.update(found)
+            ask.ages.extend(map(_SCORED_AT, found.values()))
+            by_place = {n: each for n, key in enumerate(keys) if (each := found.get(key))}
             yield Progress(
-                found=self._by_place(found, places),
+                # What lies under a scorer's keys is what it gave.
+                found=cast("Mapping[int, T]", by_place),
                 source=Source.CACHE,
                 usage=Usage.had(Source.CACHE, found.values()),
             )
-        missing = {key: positions for key, positions in places.items() if key not in found}
-        if not missing:
+        if len(found) == len(distinct):
             return
+        missing: dict[bytes, list[int]] = {}
+        for position, key in enumerate(keys):
+            if key not in found:
+                missing.setdefault(key, []).append(position)
         if ask.cache_mode is CacheMode.ONLY_IF_CACHED:
             unscored = Unscored(Reason.NOT_CACHED)
             yield Progress(
@@ -74,19 +79,23 @@ class Cached(Generic[T]):
         firsts = {key: candidates[positions[0]] for key, positions in missing.items()}
         async with aclosing(self._flights.land(ask, firsts)) as landings:
             async for landing in landings:
+                by_place = {p: each for key, each in landing.found.items() for p in missing[key]}
                 yield Progress(
-                    found=self._by_place(landing.found, missing),
+                    found=cast("Mapping[int, T]", by_place),
                     unscored={p: u for key, u in landing.unscored.items() for p in missing[key]},
                     source=landing.source,
                     usage=landing.usage,
                 )
 
-    def _by_place(
-        self, found: Mapping[bytes, Finding], places: Mapping[bytes, Sequence[int]]
-    ) -> Mapping[int, T]:
-        """Give what was found by position; what lies under a scorer's keys is what it gave."""
-        by_place = {place: found[key] for key in found for place in places[key]}
-        return cast("Mapping[int, T]", by_place)
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[T] | None:
+        """Give all scores where memory has them all; see `Scorer.recall`."""
+        if not ask.cache_mode.reads:
+            return None
+        found = self._memory.recall(Documents.of(candidates), self._query_key(ask))
+        return cast("Sequence[T] | None", found)
+
+    def _query_key(self, ask: Ask) -> bytes:
+        return query_key(self._identity, ask.instruction, ask.query)
 
     def dismiss(self) -> None:
         """See `Flights.dismiss`."""

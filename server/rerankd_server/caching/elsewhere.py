@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rerankd_server.caching.leases import Lease, Leases, Look
-from rerankd_server.caching.memory import Findings
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.purchase import Flight, Landing, Purchase, Waiter
 from rerankd_server.clock import Clock
 from rerankd_server.errors import ShuttingDownError
@@ -47,13 +47,13 @@ class _Watched:
 
 
 class Elsewhere:
-    """Watches `store` for what others buy, and has what they do not buy bought by `buy`."""
+    """Watches `memory`, with the store behind it, for what others buy; has `buy` buy the rest."""
 
     def __init__(
-        self, leases: Leases, store: Findings, buy: Callable[[Errand], object], clock: Clock
+        self, leases: Leases, memory: Memory, buy: Callable[[Errand], object], clock: Clock
     ) -> None:
         self._leases = leases
-        self._store = store
+        self._memory = memory
         self._buy = buy
         self._clock = clock
         self._watched: dict[bytes, _Watched] = {}
@@ -120,7 +120,7 @@ class Elsewhere:
             for key, each in self._watched.items()
             if key in free or look.landings(key) != each.landings
         ]
-        self._land(await self._store.read(due) if due else {})
+        self._land(await self._memory.read(due) if due else {})
         for key in due:
             if key in self._watched:
                 self._watched[key].landings = look.landings(key)

@@ -22,10 +22,11 @@ nothing. The label probabilities are kept so that a better way of adding them up
 import struct
 import zlib
 
-from rerankd_server.scoring.scorer import LABELS, Finding, Score, Vector
+from rerankd_server.scoring.scorer import LABELS, Finding, Judgement, Score, Vector, shared
 
 _SCORE, _VECTOR = 1, 2
 _HEAD = struct.Struct(">BI")
+_SCORE_HEAD = struct.Struct(">BIIIHBHBH")
 _SCORE_BODY = struct.Struct(">II3s3sH")
 _VECTOR_BODY = struct.Struct(">I3s3sB")
 _MICRO = 1_000_000
@@ -40,26 +41,51 @@ def seal(key: bytes, finding: Finding) -> bytes:
         version, body = _SCORE, _score_body(finding)
     else:
         version, body = _VECTOR, _vector_body(finding)
-    return _HEAD.pack(version, _checksum(key, version, body)) + body
+    return _HEAD.pack(version, _checksum(key, bytes([version]), body)) + body
 
 
 def unseal(key: bytes, data: bytes) -> Finding | None:
-    """Read what was stored under `key`, or None where it is cut, changed, or of another version."""
-    if len(data) < _HEAD.size:
+    """Read what was stored under `key`, or None where it is cut, changed, or of another version.
+
+    Of a judgement that is its score alone: hundreds are read in a call. See `judgement`.
+    """
+    if len(data) < _HEAD.size or not _is_whole(key, data):
         return None
-    version, checksum = _HEAD.unpack_from(data)
-    body = data[_HEAD.size :]
-    if checksum != _checksum(key, version, body):
-        return None
-    if version == _SCORE and len(body) >= _SCORE_BODY.size:
-        return _score(body)
-    if version == _VECTOR and len(body) >= _VECTOR_BODY.size:
-        return _vector(body)
+    if data[0] == _SCORE and len(data) >= _SCORE_HEAD.size:
+        _, _, micro, at, prompt, prompt_low, completion, low, labels = _SCORE_HEAD.unpack_from(data)
+        if len(data) < _SCORE_HEAD.size + 2 * labels.bit_count():
+            return None
+        prompt, completion = shared(prompt << 8 | prompt_low), shared(completion << 8 | low)
+        return Score(micro / _MICRO, prompt, completion, at)
+    if data[0] == _VECTOR and len(data) >= _HEAD.size + _VECTOR_BODY.size:
+        return _vector(data[_HEAD.size :])
     return None
 
 
+def judgement(key: bytes, data: bytes) -> Judgement | None:
+    """Read all that was stored of the score under `key`; None where `unseal` gives no score."""
+    score = unseal(key, data)
+    if not isinstance(score, Score):
+        return None
+    *_, present = _SCORE_HEAD.unpack_from(data)
+    present_labels = [n for n in LABELS if present >> n & 1]
+    shares = struct.unpack_from(f">{len(present_labels)}H", data, _SCORE_HEAD.size)
+    labels = [0.0] * len(LABELS) if present_labels else []
+    for n, share in zip(present_labels, shares, strict=True):
+        labels[n] = share / _UNIT
+    return Judgement(
+        score.value,
+        score.prompt_tokens,
+        score.completion_tokens,
+        score.scored_at,
+        tuple(labels),
+        data[_SCORE_HEAD.size + 2 * len(shares) :].decode(errors="replace"),
+    )
+
+
 def _score_body(score: Score) -> bytes:
-    shares = [(n, round(p * _UNIT)) for n, p in zip(LABELS, score.labels, strict=False)]
+    labels = score.labels if isinstance(score, Judgement) else ()
+    shares = [(n, round(p * _UNIT)) for n, p in zip(LABELS, labels, strict=False)]
     shares = [(n, min(share, _UNIT)) for n, share in shares if share > 0]
     body = _SCORE_BODY.pack(
         round(score.value * _MICRO),
@@ -69,26 +95,7 @@ def _score_body(score: Score) -> bytes:
         sum(1 << n for n, _ in shares),
     )
     body += struct.pack(f">{len(shares)}H", *(share for _, share in shares))
-    return body + _model(score.model)
-
-
-def _score(body: bytes) -> Score | None:
-    micro, scored_at, prompt_tokens, completion_tokens, present = _SCORE_BODY.unpack_from(body)
-    present_labels = [n for n in LABELS if present >> n & 1]
-    if len(body) < _SCORE_BODY.size + 2 * len(present_labels):
-        return None
-    shares = struct.unpack_from(f">{len(present_labels)}H", body, _SCORE_BODY.size)
-    labels = [0.0] * len(LABELS) if present_labels else []
-    for n, share in zip(present_labels, shares, strict=True):
-        labels[n] = share / _UNIT
-    return Score(
-        value=micro / _MICRO,
-        labels=tuple(labels),
-        model=body[_SCORE_BODY.size + 2 * len(shares) :].decode(errors="replace"),
-        prompt_tokens=int.from_bytes(prompt_tokens, "big"),
-        completion_tokens=int.from_bytes(completion_tokens, "big"),
-        scored_at=scored_at,
-    )
+    return body + _model(score.model if isinstance(score, Judgement) else "")
 
 
 def _vector_body(vector: Vector) -> bytes:
@@ -124,5 +131,10 @@ def _model(name: str) -> bytes:
     return name.encode(errors="replace")[:_MOST_MODEL_BYTES]
 
 
-def _checksum(key: bytes, version: int, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(bytes([version]), zlib.crc32(key)))
+def _is_whole(key: bytes, data: bytes) -> bool:
+    checksum = int.from_bytes(data[1 : _HEAD.size], "big")
+    return checksum == _checksum(key, data[:1], data[_HEAD.size :])
+
+
+def _checksum(key: bytes, version: bytes, body: bytes) -> int:
+    return zlib.crc32(key + version + body)

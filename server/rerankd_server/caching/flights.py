@@ -20,7 +20,7 @@ import structlog
 
 from rerankd_server.caching.elsewhere import Elsewhere, Errand
 from rerankd_server.caching.leases import Leases
-from rerankd_server.caching.memory import Findings
+from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.purchase import Flight, Landing, Purchase, Waiter
 from rerankd_server.caching.room import Room
 from rerankd_server.clock import Clock
@@ -41,7 +41,7 @@ _log = structlog.get_logger()
 
 
 class Flights:
-    """Buys pairs from `scorer` into `store`, each of them once at a time.
+    """Buys pairs from `scorer` into `memory`, each of them once at a time.
 
     At most as many as `room` has places wait to be sent. With `leases`, what another process buys
     is not bought here.
@@ -50,16 +50,16 @@ class Flights:
     def __init__(
         self,
         scorer: Scorer[Finding],
-        store: Findings,
+        memory: Memory,
         room: Room,
         leases: Leases | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._scorer = scorer
-        self._store = store
+        self._memory = memory
         self._room = room
         self._elsewhere = (
-            Elsewhere(leases, store, self._start, clock or Clock()) if leases else None
+            Elsewhere(leases, memory, self._start, clock or Clock()) if leases else None
         )
         self._in_flight: dict[bytes, Flight] = {}
         self._purchases: set[Purchase] = set()
@@ -149,7 +149,8 @@ class Flights:
         try:
             if ask.cache_mode is CacheMode.READ_WRITE:
                 look = self._elsewhere.look() if self._elsewhere else None
-                stored = await self._store.read(list(missing))  # the second look
+                stored = await self._memory.read(list(missing))  # the second look
+                ask.ages.extend(each.scored_at for each in stored.values())
                 purchase.land(Source.CACHE, stored)
                 missing = {key: each for key, each in missing.items() if key not in stored}
                 if look and self._elsewhere:
@@ -166,7 +167,8 @@ class Flights:
                     found = {keys[i]: finding for i, finding in progress.found.items()}
                     unscored = {keys[i]: each for i, each in progress.unscored.items()}
                     if ask.cache_mode.writes:
-                        await self._store.write(found)
+                        replacing = ask.cache_mode is CacheMode.REFRESH
+                        await self._memory.write(found, replacing=replacing)
                     purchase.land(progress.source, found, unscored, progress.usage)
                     if purchase.left == 0:
                         return

@@ -6,44 +6,55 @@ next to nothing in practice, and changes code and tables. What a score does not 
 the key: ids, `top_n`, the order and number of the other documents.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
-from rerankd_server.scoring.scorer import Identity
+from rerankd_server.scoring.scorer import Documents, Identity
 
 _VERSION = "1"
 _HALF = 16
 
 
-def query_key(identity: Identity, instruction: str, query: str, partition: str = "") -> bytes:
-    """Give the 16 bytes that all pairs of one query, under one scorer, begin with.
+def query_key(identity: bytes, instruction: str, query: str, partition: str = "") -> bytes:
+    """Give the 16 bytes that all pairs of one query begin with, under the scorer of `identity`.
 
     `partition` keeps apart what must not share scores; empty today.
     """
-    fields = [_VERSION, partition, instruction, query]
-    for name, value in sorted(identity.items()):
-        fields += (name, value)
-    return _digest(*(field.encode() for field in fields))
+    asked = _fields(_VERSION, partition, instruction, query)
+    return sha256(asked + identity).digest()[:_HALF]
+
+
+def written(identity: Identity) -> bytes:
+    """Write a scorer's identity as `query_key` takes it."""
+    return _fields(*(part for item in sorted(identity.items()) for part in item))
 
 
 def pair_keys(of_query: bytes, documents: Iterable[str]) -> list[bytes]:
     """Give the 32 bytes of each pair: its query's key and the hash of the document's whole text.
 
-    Written out, for it is most of what a cached ranking costs: see `_digest`.
+    Written out, for it is most of what a cached ranking costs: see `_fields`.
     """
     head = len(of_query).to_bytes(8, "big") + of_query
     keys = []
     for document in documents:
         text = document.encode()
-        digest = sha256(b"%b%b%b" % (head, len(text).to_bytes(8, "big"), text)).digest()
-        keys.append(of_query + digest[:_HALF])
+        digest = sha256(head + len(text).to_bytes(8, "big"))
+        digest.update(text)
+        keys.append(of_query + digest.digest()[:_HALF])
     return keys
 
 
-def _digest(*fields: bytes) -> bytes:
-    """SHA-256 over length-prefixed fields, so that no two inputs run together; the first half."""
-    digest = sha256()
+def keys_of(documents: Documents, of_query: bytes) -> Sequence[bytes]:
+    """Give the keys of `documents`, hashed once for all who ask."""
+    if of_query not in documents.keys:
+        documents.keys[of_query] = pair_keys(of_query, documents.texts)
+    return documents.keys[of_query]
+
+
+def _fields(*fields: str) -> bytes:
+    """Write fields with their lengths, so that no two sequences of them run together."""
+    written = b""
     for field in fields:
-        digest.update(len(field).to_bytes(8, "big"))
-        digest.update(field)
-    return digest.digest()[:_HALF]
+        data = field.encode()
+        written += len(data).to_bytes(8, "big") + data
+    return written

@@ -1,77 +1,77 @@
 """What was read or stored last, in memory: a warm pair is found without a look at the disk."""
 
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Protocol
 
 from rerankd_server.caching.generations import Generations
+from rerankd_server.caching.key import keys_of
 from rerankd_server.caching.store import Store
-from rerankd_server.scoring.scorer import Finding, Score
+from rerankd_server.scoring.scorer import Documents, Finding, Judgement, Score, shared
 
-_ENTRY = 350
+_ENTRY = 230
 """Bytes that one finding takes beside a vector's data: key, place and numbers, as measured."""
-
-
-class Findings(Protocol):
-    """Where findings are kept, by 32-byte key."""
-
-    async def read(self, keys: Sequence[bytes], /) -> Mapping[bytes, Finding]:
-        """Give what is kept under `keys`, without those under which nothing is."""
-
-    async def write(self, findings: Mapping[bytes, Finding], /) -> None:
-        """Keep `findings`; when this returns they survive the process's death."""
+_HALF = 16
+"""Where the second half of a key begins: being of the first and the document, it is enough here."""
 
 
 class Memory:
     """Keeps what `store` gave or was given, in at most about `limit` bytes; 0 for nothing at all.
 
-    Another process's later writes to the same store are not seen while a pair is kept here.
+    All of it is forgotten once another process has replaced something: see `Epoch`.
     """
 
     def __init__(self, store: Store, limit: int) -> None:
         self._store = store
-        self._kept: Generations[Finding] = Generations(limit, _size)
+        self._kept: Generations[bytes, Finding] = Generations(limit, _size)
+        self._epoch = 0
+        """That of what is kept."""
+        self._writes = 0
 
     async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Finding]:
-        """Give what is kept here or in the store; see `Findings`."""
-        oldest = self._store.oldest()
+        """Give the findings under `keys`, all different, without those under which nothing is."""
+        self._catch_up()
+        epoch, writes, oldest = self._epoch, self._writes, self._store.oldest()
         get = self._kept.get
         found: dict[bytes, Finding] = {}
         missing = []
         for key in keys:
-            finding = get(key)
+            finding = get(key[_HALF:])
             if finding is None or finding.scored_at < oldest:
                 missing.append(key)
             else:
                 found[key] = finding
         if missing:
-            for key, finding in (await self._store.read(missing)).items():
-                found[key] = self._newer(key, finding)
+            stored = await self._store.read(missing)
+            found.update(stored)
+            # Something newer may have been written meanwhile.
+            if self._store.epoch.now == epoch and self._writes == writes:
+                self._kept.put_all({key[_HALF:]: finding for key, finding in stored.items()})
         return found
 
-    async def write(self, findings: Mapping[bytes, Finding]) -> None:
-        """Keep `findings` here and in the store; see `Findings`."""
+    def recall(self, documents: Documents, of_query: bytes) -> Sequence[Finding] | None:
+        """Give the finding about each of `documents` at once, or None where one is not here."""
+        self._catch_up()
+        found = self._kept.get_all([key[_HALF:] for key in keys_of(documents, of_query)])
+        return found if found and self._store.are_fresh(found) else None
+
+    def _catch_up(self) -> None:
+        """Forget all, if another process has replaced something."""
+        if self._epoch != (epoch := self._store.epoch.now):
+            self._kept.clear()
+            self._epoch = epoch
+
+    async def write(self, findings: Mapping[bytes, Finding], *, replacing: bool = False) -> None:
+        """Keep `findings`; when this returns they survive the process's death.
+
+        `replacing` says that others may be under the same keys, and are to be used no more.
+        """
         await self._store.write(findings)
-        for key, finding in findings.items():
-            self._kept.put(key, _slim(finding))
-
-    def has(self, findings: Mapping[bytes, Finding]) -> bool:
-        """Whether these very findings would be read now, without a look at the disk."""
-        oldest = self._store.oldest()
-        get = self._kept.get
-        return all(
-            get(key) is finding and finding.scored_at >= oldest for key, finding in findings.items()
-        )
-
-    def _newer(self, key: bytes, stored: Finding) -> Finding:
-        """Keep what was read, unless something newer was written meanwhile; gives what is kept."""
-        kept = self._kept.get(key)
-        if kept is not None and kept.scored_at >= stored.scored_at:
-            return kept
-        slim = _slim(stored)
-        self._kept.put(key, slim)
-        return slim
+        self._writes += 1
+        self._kept.put_all({key[_HALF:]: _slim(finding) for key, finding in findings.items()})
+        if replacing:
+            is_mine = self._epoch == self._store.epoch.now
+            self._store.epoch.advance()
+            if is_mine:
+                self._epoch = self._store.epoch.now
 
 
 def _size(finding: Finding) -> int:
@@ -79,7 +79,8 @@ def _size(finding: Finding) -> int:
 
 
 def _slim(finding: Finding) -> Finding:
-    """Leave out what nobody asks a stored score for, and have each model's name once."""
-    if isinstance(finding, Score):
-        return replace(finding, labels=(), model=sys.intern(finding.model))
-    return replace(finding, model=sys.intern(finding.model))
+    """Leave out what nobody asks a stored score for."""
+    if isinstance(finding, Judgement):
+        prompt, completion = finding.prompt_tokens, finding.completion_tokens
+        return Score(finding.value, shared(prompt), shared(completion), finding.scored_at)
+    return finding

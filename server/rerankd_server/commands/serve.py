@@ -19,7 +19,9 @@ def serve(flags: Mapping[str, str], environ: Mapping[str, str], config: Path | N
         from rerankd_server.commands.supervisor import supervise  # noqa: PLC0415
 
         return supervise(settings)
-    asyncio.run(_serve(settings))
+    from rerankd_server.commands.serving import run_loop  # noqa: PLC0415
+
+    run_loop(_serve(settings))
     structlog.get_logger().info("stopped")
     return 0
 

@@ -45,8 +45,10 @@ class Refuses:
 def work(number: int, settings: Settings, pipe: Connection) -> None:
     """Be worker `number`, by `settings` of its own, until told to stop."""
     configure_logs(settings.log_format, settings.log_level, number)
+    from rerankd_server.commands.serving import run_loop  # noqa: PLC0415
+
     try:
-        asyncio.run(_work(settings, pipe))
+        run_loop(_work(settings, pipe))
     except ConfigError as error:
         pipe.send(Refuses(str(error)))
 

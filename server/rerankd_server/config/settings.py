@@ -66,6 +66,11 @@ class Settings(ProviderSettings):
         ByteSize(64 << 20),
         description="bytes of memory for scores that were used last, such as 1GiB (0: none)",
     )
+    recent_size: ByteSize = Field(
+        ByteSize(32 << 20),
+        description="bytes of memory for requests that were answered last: one that comes again, "
+        "or its documents in another order, is answered faster (0: none)",
+    )
     cache_ttl: float | None = Field(
         None, gt=0, description="seconds that a score stays valid (default: for ever)"
     )

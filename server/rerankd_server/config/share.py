@@ -18,6 +18,7 @@ def share_of(settings: Settings, number: int) -> Settings:
     own = {
         **_limits(settings, number, workers),
         "memory_size": settings.memory_size // workers,
+        "recent_size": settings.recent_size // workers,
         "providers": providers,
     }
     return settings.model_copy(update=own)

@@ -19,7 +19,7 @@ from rerankd_server.scoring.llm import to_score
 from rerankd_server.scoring.parameters import Learnt, Parameters
 from rerankd_server.scoring.provider import BYTES_A_TOKEN
 from rerankd_server.scoring.remote_model import RemoteModel
-from rerankd_server.scoring.scorer import REFUSED, Ask, Candidate, Identity, Progress, Score
+from rerankd_server.scoring.scorer import REFUSED, Ask, Candidate, Identity, Leaf, Progress, Score
 
 _TRIES = 3
 """How often a document is asked about, where a reply says nothing certain of it."""
@@ -28,7 +28,7 @@ _TOKENS_ASIDE = 32
 """What an answer takes at most, where it is laid out on lines and fenced."""
 
 
-class BatchedScorer:
+class BatchedScorer(Leaf):
     """Asks `model` about up to `documents` at a time, of up to about `tokens` together.
 
     What a reply leaves out, repeats or gets wrong is asked about again, alone. `number` tells the

@@ -26,7 +26,7 @@ from rerankd_server.scoring.scorer import (
 )
 
 
-class Blend:
+class Blend(Scorer):
     """Blends `scores` with `prior`, whose `weight` is from 0 to 1.
 
     A prior that has no opinion of a candidate (REFUSED), or the same of all, leaves it the score

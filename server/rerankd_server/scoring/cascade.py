@@ -23,7 +23,7 @@ _FLOOR = 0.1
 """The least score of what was judged with care."""
 
 
-class Cascade:
+class Cascade(Scorer):
     """Asks `cheap` about all, then `careful` about the promising.
 
     Promising is a cheap score of at least `threshold`, or the `top_k` best, where equal ones count

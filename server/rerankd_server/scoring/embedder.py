@@ -15,6 +15,7 @@ from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
     Identity,
+    Leaf,
     Progress,
     Reason,
     Unscored,
@@ -22,7 +23,7 @@ from rerankd_server.scoring.scorer import (
 )
 
 
-class Embedder:
+class Embedder(Leaf[Vector]):
     """Asks the embeddings `model`, about at most `documents` texts a call."""
 
     def __init__(

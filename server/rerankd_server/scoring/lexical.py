@@ -23,6 +23,8 @@ from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
     Identity,
+    Judgement,
+    Leaf,
     Progress,
     Score,
     Usage,
@@ -40,7 +42,7 @@ _TURN = 50_000
 _WORD = re.compile(r"[^\W_]+")
 
 
-class LexicalScorer:
+class LexicalScorer(Leaf):
     """Scores by shared words: 0 with none, towards 1 with every word of the query, often.
 
     Raises ConfigError where the `offline` extra is not installed.
@@ -73,7 +75,7 @@ class LexicalScorer:
         for position, candidate in enumerate(candidates):
             if candidate.claim():
                 value = relevance(weights, candidate.text)
-                scores[position] = Score(value, model="lexical", scored_at=int(self._clock()))
+                scores[position] = Judgement(value, model="lexical", scored_at=int(self._clock()))
                 turn += len(candidate.text)
             if turn >= _TURN or position == len(candidates) - 1:
                 yield Progress(scores, usage=Usage(scored_pairs=len(scores)))

@@ -14,12 +14,14 @@ from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
     Identity,
+    Judgement,
+    Leaf,
     Progress,
     Score,
 )
 
 
-class LLMScorer:
+class LLMScorer(Leaf):
     """Asks `model` about each document alone, for at most `max_tokens` tokens."""
 
     def __init__(
@@ -59,9 +61,9 @@ class LLMScorer:
         return Verdict({position: to_score(answer, reply, self._clock())})
 
 
-def to_score(answer: Answer, reply: Reply, now: float, documents: int = 1) -> Score:
+def to_score(answer: Answer, reply: Reply, now: float, documents: int = 1) -> Judgement:
     """Give the score of one of the `documents` that `reply` is about, with its share of tokens."""
-    return Score(
+    return Judgement(
         value=answer.value,
         labels=answer.labels,
         model=reply.model,

@@ -7,7 +7,7 @@ from rerankd_server.scoring.parts import Known, by_source, dearest, together
 from rerankd_server.scoring.scorer import Ask, Candidate, Progress, Scorer, rounded
 
 
-class Mean:
+class Mean(Scorer):
     """Averages `parts`, by `weights` above 0. A candidate has a score where all of them give one.
 
     Where one gives none, its reason is the mean's; what a part has stand in stands in here too.

@@ -4,12 +4,11 @@ A price is found only for a provider that the list knows by its address, never g
 model's name: the same model may run on your own machine.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Generic
 
-from rerankd_server.scoring.scorer import Ask, Candidate, Progress, Scorer, T, Usage
+from rerankd_server.scoring.scorer import Ask, Candidate, Finding, Progress, Scorer, T, Usage
 
 _SAMPLE = 1000
 """Tokens to ask the price of: few enough for the lowest tier, which is that of short prompts."""
@@ -41,7 +40,7 @@ def listed_price(base_url: str, model: str) -> Price | None:
     return Price(float(found.input_price) / _SAMPLE, float(found.output_price) / _SAMPLE)
 
 
-class Priced(Generic[T]):
+class Priced(Scorer[T]):
     """Says what `scorer` spends and saves, at `price`; None where that is not known."""
 
     def __init__(self, scorer: Scorer[T], price: Price | None) -> None:
@@ -54,12 +53,19 @@ class Priced(Generic[T]):
             async for step in steps:
                 yield replace(step, usage=self._priced(step.usage))
 
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[T] | None:
+        """Recall what the inner scorer does; see `Scorer.recall`."""
+        return self._scorer.recall(ask, candidates)
+
+    def had(self, found: Collection[Finding]) -> Usage:
+        """Price what the inner scorer had; see `Scorer.had`."""
+        return self._priced(self._scorer.had(found))
+
     def _priced(self, usage: Usage) -> Usage:
         if self._price is None:
             is_any = usage.model_calls or usage.cached_pairs or usage.shared_pairs
-            return replace(usage, cost_usd=None, saved_usd=None) if is_any else usage
-        return replace(
-            usage,
-            cost_usd=self._price.of(usage.prompt_tokens, usage.completion_tokens),
-            saved_usd=self._price.of(usage.saved_prompt_tokens, usage.saved_completion_tokens),
+            return usage.priced(None, None) if is_any else usage
+        return usage.priced(
+            self._price.of(usage.prompt_tokens, usage.completion_tokens),
+            self._price.of(usage.saved_prompt_tokens, usage.saved_completion_tokens),
         )

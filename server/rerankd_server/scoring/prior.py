@@ -9,12 +9,13 @@ from rerankd_server.scoring.scorer import (
     Candidate,
     Progress,
     Score,
+    Scorer,
     Source,
     rounded,
 )
 
 
-class PriorScorer:
+class PriorScorer(Scorer):
     """Scores by `prior_score`: the request's least is 0, its greatest 1.
 
     A score depends on the other candidates. One without a prior has no score, which is not a 0; nor

@@ -7,7 +7,8 @@ Scorers compose: a cache is a scorer around a scorer, and so is anything that co
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Generic, NamedTuple, Protocol
+from functools import cached_property
+from typing import Generic, NamedTuple, Protocol, overload
 
 from typing_extensions import TypeVar
 
@@ -66,8 +67,8 @@ class Ask:
     cache_mode: CacheMode = CacheMode.READ_WRITE
     caller: object = field(default_factory=object, compare=False)
     """Stands for the request that asks, which may ask several scorers."""
-    seen: "dict[bytes, Finding]" = field(default_factory=dict, compare=False)
-    """What caches had for this request, by key: they fill it in."""
+    ages: list[int] = field(default_factory=list, compare=False)
+    """When each pair that a cache had was scored, Unix seconds: caches fill it in."""
 
 
 def _always() -> bool:
@@ -89,20 +90,70 @@ class Candidate(NamedTuple):
     Where it says False, the scorer drops the candidate in the same way."""
 
 
-@dataclass(frozen=True, slots=True)
+class Documents(Sequence[Candidate]):
+    """A request's documents, by column: most are looked up by their texts and never candidates."""
+
+    def __init__(
+        self, texts: Sequence[str], priors: Callable[[], Mapping[int, float]] = dict
+    ) -> None:
+        self.texts = texts
+        self._priors = priors
+        """Gives those of the documents that have one, by position."""
+        self.keys: dict[bytes, Sequence[bytes]] = {}
+        """Where caches note the keys of these documents' pairs, by their query's."""
+
+    @overload
+    def __getitem__(self, place: int) -> Candidate: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Candidate]: ...
+    def __getitem__(self, place: int | slice) -> Candidate | Sequence[Candidate]:
+        if isinstance(place, slice):
+            return [self[n] for n in range(len(self))[place]]
+        position = range(len(self))[place]
+        return Candidate(self.texts[position], self._priors_by_position.get(position))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def _priors_by_position(self) -> Mapping[int, float]:
+        return self._priors()
+
+    def cut(self, limit: int) -> "Documents":
+        """Give them with at most the first `limit` characters (code points) of each."""
+        if max(map(len, self.texts), default=0) <= limit:
+            return self
+        return Documents([text[:limit] for text in self.texts], self._priors)
+
+    @classmethod
+    def of(cls, candidates: Sequence[Candidate]) -> "Documents":
+        """Give the same by column, as they came: with nobody to claim them, or to leave them."""
+        if isinstance(candidates, cls):
+            return candidates
+        priors = {n: prior for n, (_, prior, *_) in enumerate(candidates) if prior is not None}
+        return cls([candidate.text for candidate in candidates], lambda: priors)
+
+
+@dataclass(slots=True)  # never changed, but `frozen` would take three times as long to make
 class Score:
-    """One pair's score, with the evidence that it rests on."""
+    """One pair's score, as it is used."""
 
     value: float
     """Relevance from 0 to 1, a multiple of 0.000001 (`rounded`)."""
-    labels: Sequence[float] = ()
-    """The probability of each of LABELS, as far as the model told; empty where it told nothing."""
-    model: str = ""
-    """The model that the provider says answered."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     scored_at: int = 0
     """Unix time in seconds."""
+
+
+@dataclass(slots=True)
+class Judgement(Score):
+    """One pair's score as it was given, with the evidence that it rests on, which is stored too."""
+
+    labels: Sequence[float] = ()
+    """The probability of each of LABELS, as far as the model told; empty where it told nothing."""
+    model: str = ""
+    """The model that the provider says answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +220,34 @@ class Usage:
             _sum(self.saved_usd, other.saved_usd),
         )
 
+    def priced(self, cost_usd: float | None, saved_usd: float | None) -> "Usage":
+        """Give the same at these prices."""
+        return Usage(
+            self.cached_pairs,
+            self.scored_pairs,
+            self.shared_pairs,
+            self.unscored_pairs,
+            self.model_calls,
+            self.prompt_tokens,
+            self.completion_tokens,
+            self.saved_prompt_tokens,
+            self.saved_completion_tokens,
+            cost_usd,
+            saved_usd,
+        )
+
     @classmethod
     def had(cls, source: Source, found: Collection[Finding]) -> "Usage":
         """Give the usage of `found`, which nobody had to buy now."""
+        prompt = completion = 0
+        for each in found:
+            prompt += each.prompt_tokens
+            completion += each.completion_tokens
         return cls(
             cached_pairs=len(found) if source is Source.CACHE else 0,
             shared_pairs=len(found) if source is Source.SHARED else 0,
-            saved_prompt_tokens=sum(each.prompt_tokens for each in found),
-            saved_completion_tokens=sum(each.completion_tokens for each in found),
+            saved_prompt_tokens=prompt,
+            saved_completion_tokens=completion,
         )
 
 
@@ -211,6 +282,18 @@ class Scorer(Protocol[T_co]):
         documentation says otherwise. What a provider does wrong is an outcome, not an exception.
         The iterator is an async generator: closing it tells the scorer that nobody listens.
         """
+        raise NotImplementedError
+
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[T_co] | None:  # noqa: ARG002
+        """Give at once what `score` would find, by position, where all is in memory, or else None.
+
+        A shorter way to the same, which no scorer has to have. Of equal pairs it gives one finding.
+        """
+        return None
+
+    def had(self, found: Collection[Finding]) -> Usage:
+        """Give the usage of findings of different pairs, which were recalled."""
+        return Usage.had(Source.CACHE, found)
 
 
 class Leaf(Scorer[T_co], Protocol[T_co]):
@@ -219,6 +302,15 @@ class Leaf(Scorer[T_co], Protocol[T_co]):
     @property
     def identity(self) -> Identity:
         """Everything about this scorer that can change a score; constant for its life."""
+        raise NotImplementedError
+
+
+_NUMBERS = tuple(range(1 << 14))
+
+
+def shared(count: int) -> int:
+    """Give the one `count` that all share, where it is small: a million times 32 bytes add up."""
+    return _NUMBERS[count] if count < len(_NUMBERS) else count
 
 
 def rounded(value: float) -> float:

@@ -31,7 +31,7 @@ _DIFFERENT = Unscored(
 )
 
 
-class Similarity:
+class Similarity(Scorer):
     """Compares what `vectors` gives for the query and for each document.
 
     `query_prefix` and `document_prefix` stand before the texts, as some models want it. In usage

@@ -3,12 +3,21 @@
 The cache stands inside, so its key is of the text exactly as the model gets it.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 
-from rerankd_server.scoring.scorer import Ask, Candidate, Progress, Scorer
+from rerankd_server.scoring.scorer import (
+    Ask,
+    Candidate,
+    Documents,
+    Finding,
+    Progress,
+    Score,
+    Scorer,
+    Usage,
+)
 
 
-class Truncated:
+class Truncated(Scorer):
     """Passes on at most the first `limit` characters (code points) of every document."""
 
     def __init__(self, scorer: Scorer, limit: int) -> None:
@@ -17,13 +26,12 @@ class Truncated:
 
     def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress]:
         """Score the cut candidates; see `Scorer.score`."""
-        limit = self._limit
-        return self._scorer.score(
-            ask,
-            [
-                candidate
-                if len(candidate.text) <= limit
-                else candidate._replace(text=candidate.text[:limit])
-                for candidate in candidates
-            ],
-        )
+        return self._scorer.score(ask, Documents.of(candidates).cut(self._limit))
+
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[Score] | None:
+        """Recall the cut candidates' scores; see `Scorer.recall`."""
+        return self._scorer.recall(ask, Documents.of(candidates).cut(self._limit))
+
+    def had(self, found: Collection[Finding]) -> Usage:
+        """Give what the inner scorer had; see `Scorer.had`."""
+        return self._scorer.had(found)
