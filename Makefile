@@ -177,13 +177,14 @@ example-rust:
 bench-clients: setup $(HERE:%=build-%)
 	@PYTHONPATH=tests $(BIN)/python -m bench.clients python-asyncio $(subst $(COMMA), ,$(CLIENTS))
 
-# The warm path: what the cache answers, beside the least that a call can cost.
+# The warm path: what the cache answers, beside the least that a call can cost. FLAGS=--quick: some
+# seconds.
 bench: setup
-	@PYTHONPATH=tests $(BIN)/python -m bench.path
+	@PYTHONPATH=tests $(BIN)/python -m bench.path $(FLAGS)
 
-# Crowds, deadlines, fairness, rate limits.
+# Crowds, deadlines, fairness, rate limits, cores. NAMES='herd cold': some of them.
 bench-load: setup
-	@PYTHONPATH=tests $(BIN)/python -m bench.load
+	@PYTHONPATH=tests $(BIN)/python -m bench.load $(NAMES)
 
 bench-peers: setup .venv-litellm/ready
 	@PYTHONPATH=tests $(BIN)/python -m bench.peers

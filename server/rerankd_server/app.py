@@ -7,10 +7,9 @@ running ones finish within the grace, what is bought is stored, store and provid
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
-import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import grpc
@@ -20,12 +19,14 @@ from rerankd_server.api.reflection import serve_reflection
 from rerankd_server.api.replies import Replies
 from rerankd_server.api.service import SERVICE, RerankService
 from rerankd_server.api.validation import Limits
+from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import Store
 from rerankd_server.config import LEXICAL, Settings
 from rerankd_server.errors import ConfigError
-from rerankd_server.logs import log_defect
+from rerankd_server.logs import LogLine, log_defect
 from rerankd_server.menu import Menu
+from rerankd_server.port import cannot_listen
 from rerankd_server.reranker import Reranker
 
 _LAST_WORDS = 1.0
@@ -34,18 +35,21 @@ _LAST_WORDS = 1.0
 _LEAST_PING_MS = 5_000
 """Half of the least that grpc-go's clients send at."""
 
-_log = structlog.get_logger()
-
 
 class App:
-    """One server: `await start()`, then `address` says where it listens, then `await stop()`."""
+    """One server: `await start()`, then `address` says where it listens, then `await stop()`.
 
-    def __init__(self, settings: Settings) -> None:
+    Where it `shares_port`, others that do may listen there, too.
+    """
+
+    def __init__(self, settings: Settings, *, shares_port: bool = False) -> None:
         self.settings = settings
+        self._shares_port = shares_port
         self.address = ""
         self._store = Store(settings.data_dir, settings.cache_size, settings.cache_ttl)
         memory = Memory(self._store, settings.memory_size)
-        self._menu = Menu(settings, memory)
+        self._leases = Leases(self._store.folder / "leases", self._store.condition)
+        self._menu = Menu(settings, memory, self._leases)
         self._health = Health()
         self._hurry = asyncio.Event()
         self._server: grpc.aio.Server | None = None
@@ -69,7 +73,7 @@ class App:
             settings.deadline_margin,
             settings.time_limit,
         )
-        self._server = _build_server(service, self._health, limits)
+        self._server = _build_server(service, self._health, limits, self._shares_port)
         try:
             port = _bind(self._server, settings.listen)
         except ConfigError:
@@ -80,25 +84,28 @@ class App:
         self._health.report(SERVICE, works=True)
         for condition in (self._store.condition, self._menu.condition):
             condition.watch(self._report)
-        if not _is_local(self.address):
-            _log.warning(
-                "other machines can reach this server, and calls are neither encrypted nor checked",
-                listen=self.address,
-            )
-        default = reranker.default
-        if default.name == LEXICAL and not settings.model:
-            _log.warning(
-                "no language model: ranking by shared words only",
-                fix="set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server",
-            )
-        _log.info(
-            "ready",
-            listen=self.address,
-            model=default.name,
-            pairs_stored=await self._store.count(),
-            data_dir=str(settings.data_dir),
-        )
         self._warming = asyncio.gather(*map(_tell_defect, self._menu.slow_to_load()))
+
+    async def introduction(self) -> Sequence[LogLine]:
+        """Give what the log is to say of a server that has started; its last line says "ready"."""
+        lines = []
+        if not _is_local(self.address):
+            what = (
+                "other machines can reach this server, and calls are neither encrypted nor checked"
+            )
+            lines.append(LogLine("warning", what, {"listen": self.address}))
+        if self.settings.default_model == LEXICAL and not self.settings.model:
+            fix = "set OPENAI_API_KEY, or OPENAI_BASE_URL for a local server"
+            lines.append(
+                LogLine("warning", "no language model: ranking by shared words only", {"fix": fix})
+            )
+        ready = {
+            "listen": self.address,
+            "model": self.settings.default_model,
+            "pairs_stored": await self._store.count(),
+            "data_dir": str(self.settings.data_dir),
+        }
+        return [*lines, LogLine("info", "ready", ready)]
 
     async def warmed_up(self) -> None:
         """Wait until what is slow to load is loaded; calls may come before, and wait for it."""
@@ -126,11 +133,11 @@ class App:
         for cache in self._menu.caches:
             await cache.give_up()
         await draining
+        self._leases.close()
         await self._store.close()
         await self._menu.close()
         if self._warming is not None:
             await self._warming
-        _log.info("stopped")
 
     def hurry(self) -> None:
         """End the grace of a `stop` that is under way or to come."""
@@ -154,13 +161,16 @@ async def _tell_defect(work: Awaitable[object]) -> None:
         log_defect(error)
 
 
-def _build_server(service: RerankService, health: Health, limits: Limits) -> grpc.aio.Server:
+def _build_server(
+    service: RerankService, health: Health, limits: Limits, shares_port: bool
+) -> grpc.aio.Server:
     # Twice the limit: what lies between is refused by us, with an error that says what to do.
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", 2 * limits.message_bytes),
             ("grpc.max_send_message_length", 2 * limits.message_bytes),
-            ("grpc.so_reuseport", 0),  # or two servers share one port, each with half the calls
+            # 1 and two servers share one port, each with half the calls.
+            ("grpc.so_reuseport", int(shares_port)),
             # Clients may ask for a sign of life this often; gRPC's 5 minutes cut off all who do.
             ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MS),
             ("grpc.keepalive_permit_without_calls", 1),
@@ -175,16 +185,12 @@ def _build_server(service: RerankService, health: Health, limits: Limits) -> grp
 
 def _bind(server: grpc.aio.Server, listen: str) -> int:
     """Give the port that `server` will listen on. Raises ConfigError."""
-    refused = ConfigError(
-        f"listen: cannot listen on {listen}; another process may use it, or this machine may not "
-        "have that address"
-    )
     if _somebody_listens(listen):
-        raise refused
+        raise cannot_listen(listen)
     try:
         return server.add_insecure_port(listen)
     except RuntimeError:
-        raise refused from None
+        raise cannot_listen(listen) from None
 
 
 def _somebody_listens(address: str) -> bool:

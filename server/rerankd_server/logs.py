@@ -7,7 +7,9 @@ them, so a defect is logged as its type and the places in the code that it passe
 import logging
 import sys
 import traceback
-from typing import Literal
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import structlog
 
@@ -15,8 +17,28 @@ LogFormat = Literal["console", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-def configure_logs(log_format: LogFormat, level: LogLevel) -> None:
-    """Send logs to standard error, a line each: for people (`console`) or machines (`json`)."""
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of the log that somebody else is to write."""
+
+    level: LogLevel
+    event: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+    def write(self, **more: object) -> None:
+        """Write it, with some fields more."""
+        getattr(structlog.get_logger(), self.level)(self.event, **self.fields, **more)
+
+
+def configure_logs(log_format: LogFormat, level: LogLevel, worker: int | None = None) -> None:
+    """Send logs to standard error, a line each: for people (`console`) or machines (`json`).
+
+    Each says of which `worker` it is, where there are several.
+    """
+
+    def name_worker(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        return line if worker is None else {**line, "worker": worker}
+
     renderer: structlog.typing.Processor
     if log_format == "json":
         renderer = structlog.processors.JSONRenderer()
@@ -25,6 +47,7 @@ def configure_logs(log_format: LogFormat, level: LogLevel) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            name_worker,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any
 
 from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.room import Room
 from rerankd_server.condition import Condition
@@ -38,13 +39,14 @@ _MILLION = 1_000_000
 class Menu:
     """All that `settings` offer, the default first. Raises ConfigError where it cannot be had."""
 
-    def __init__(self, settings: Settings, memory: Memory) -> None:
+    def __init__(self, settings: Settings, memory: Memory, leases: Leases | None = None) -> None:
         self.condition = Condition("provider")
         """Whether all models are asked, or some given up on for now."""
         self.caches: list[Cached[Any]] = []
         self._settings = settings
         self._catalogue = settings.catalogue
         self._memory = memory
+        self._leases = leases
         self._providers: dict[str, Provider] = {}
         self._rooms: dict[str, Room] = {}
         self._scorers: dict[str, Scorer] = {}
@@ -140,8 +142,12 @@ class Menu:
         calls = made and (made.provider, isinstance(made, recipe.Embeddings) and made.documents)
         key = (frozenset(scorer.identity.items()), calls)
         if key not in self._leaves:
-            room = self._room(made.provider) if made else Room()
-            cache = Cached(scorer, self._memory, room)
+            # What costs nothing is sooner had anew than waited for: it asks for no lease.
+            cache = (
+                Cached(scorer, self._memory, self._room(made.provider), self._leases)
+                if made
+                else Cached(scorer, self._memory, Room())
+            )
             self.caches.append(cache)
             self._leaves[key] = Priced(cache, self._price(made) if made else _FREE)
         return self._leaves[key]

@@ -11,6 +11,7 @@ from bench.herd import herd
 from bench.million import million
 from bench.rate import rate
 from bench.row import Bench
+from bench.scale import scale
 from bench.show import show
 
 _BENCHES: Mapping[str, Bench] = {
@@ -20,6 +21,7 @@ _BENCHES: Mapping[str, Bench] = {
     "deadline": deadline,
     "fairness": fairness,
     "rate": rate,
+    "scale": scale,
     "million": million,
 }
 

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rerankd_server.caching.cached import Cached
+from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
@@ -138,7 +139,8 @@ async def run(
             FastClock(),
         )
         model = RemoteModel(provider, "p", "m", workers=concurrency)
-        cached = Cached(LLMScorer(model), Memory(store, 0), room)
+        leases = Leases(store.folder / "leases")
+        cached = Cached(LLMScorer(model), Memory(store, 0), room, leases)
         requests: list[Request] = []
         for step in schedule:
             await take(step, cached, script, requests)
@@ -147,6 +149,7 @@ async def run(
             await asyncio.wait([request.task for request in requests])
         await cached.drain()
         check_rest(cached, provider, room, fake)
+        assert leases._book is None or not leases._book._holders
         check_calls(script, requests)
         for request in requests:
             check_outcomes(request)

@@ -93,6 +93,7 @@ def test_every_setting_is_classified() -> None:
     changes_no_score = {
         "listen",
         "data_dir",
+        "workers",
         "log_format",
         "log_level",
         "api_key",

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from rerankd_server.app import App
-from rerankd_server.commands.serve import _freeze
+from rerankd_server.commands.serving import freeze
 
 
 class Warming:
@@ -24,7 +24,7 @@ async def test_what_is_loaded_for_good_is_left_out_of_garbage_collection(
     frozen: list[bool] = []
     app = Warming()
     monkeypatch.setattr(gc, "freeze", lambda: frozen.append(app.done.is_set()))
-    freezing = asyncio.create_task(_freeze(cast("App", app)))
+    freezing = asyncio.create_task(freeze(cast("App", app)))
     await asyncio.sleep(0)
     app.done.set()
     await freezing

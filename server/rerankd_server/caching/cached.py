@@ -7,6 +7,7 @@ from typing import cast
 
 from rerankd_server.caching.flights import Flights
 from rerankd_server.caching.key import keys_of, query_key, written
+from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.room import Room
 from rerankd_server.scoring.scorer import (
@@ -28,17 +29,21 @@ _SCORED_AT = attrgetter("scored_at")
 
 
 class Cached(Scorer[T]):
-    """Answers from `memory`, and asks `scorer` for the rest; `room` is where pairs wait for it."""
+    """Answers from `memory`, and asks `scorer` for the rest; `room` is where pairs wait for it.
+
+    With `leases`, other processes that use the same store do not buy what is being bought here.
+    """
 
     def __init__(
         self,
         scorer: Leaf[T],
         memory: Memory,
         room: Room | None = None,
+        leases: Leases | None = None,
     ) -> None:
         self._identity = written(scorer.identity)
         self._memory = memory
-        self._flights = Flights(scorer, memory, room or Room())
+        self._flights = Flights(scorer, memory, room or Room(), leases)
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[T]]:
         """Yield all stored scores at once, then the others as they land.

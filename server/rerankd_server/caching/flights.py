@@ -6,6 +6,9 @@ asks the scorer for all whose call is not sent yet, as one purchase: see `purcha
 A purchase looks into the store once more before it asks the scorer, or a pair could be bought
 twice: request A looks and finds nothing; flight B lands, stores the pair, and is forgotten; A looks
 for a flight, finds none, and buys what is stored by now.
+
+Processes that use one folder buy a pair once in the same way: who buys has a lease of it
+(`leases.py`), and who gets none waits for the pair to be stored (`elsewhere.py`).
 """
 
 import asyncio
@@ -15,9 +18,12 @@ from functools import partial
 
 import structlog
 
+from rerankd_server.caching.elsewhere import Elsewhere, Errand
+from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.purchase import Flight, Landing, Purchase, Waiter
 from rerankd_server.caching.room import Room
+from rerankd_server.clock import Clock
 from rerankd_server.errors import OverloadedError, ShuttingDownError
 from rerankd_server.scoring.scorer import (
     Ask,
@@ -37,13 +43,24 @@ _log = structlog.get_logger()
 class Flights:
     """Buys pairs from `scorer` into `memory`, each of them once at a time.
 
-    At most as many as `room` has places wait to be sent.
+    At most as many as `room` has places wait to be sent. With `leases`, what another process buys
+    is not bought here.
     """
 
-    def __init__(self, scorer: Scorer[Finding], memory: Memory, room: Room) -> None:
+    def __init__(
+        self,
+        scorer: Scorer[Finding],
+        memory: Memory,
+        room: Room,
+        leases: Leases | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._scorer = scorer
         self._memory = memory
         self._room = room
+        self._elsewhere = (
+            Elsewhere(leases, memory, self._start, clock or Clock()) if leases else None
+        )
         self._in_flight: dict[bytes, Flight] = {}
         self._purchases: set[Purchase] = set()
         self._is_dismissed = False
@@ -72,10 +89,7 @@ class Flights:
             flight.waiting.add(waiter)
         if mine:
             missing = {key: candidates[key] for key in mine}
-            purchase = Purchase(mine, waiter)
-            purchase.task = asyncio.create_task(self._buy(ask, missing, purchase))
-            self._purchases.add(purchase)
-            purchase.task.add_done_callback(lambda _: self._purchases.discard(purchase))
+            purchase = self._start(Errand(ask, missing, mine, waiter))
         left = len(candidates)
         try:
             while left:
@@ -90,6 +104,13 @@ class Flights:
             if mine:
                 purchase.retire()
 
+    def _start(self, errand: Errand) -> Purchase:
+        purchase = Purchase(errand.flights, errand.owner)
+        purchase.task = asyncio.create_task(self._buy(errand.ask, errand.candidates, purchase))
+        self._purchases.add(purchase)
+        purchase.task.add_done_callback(lambda _: self._purchases.discard(purchase))
+        return purchase
+
     def _refuse(self, keys: Sequence[bytes]) -> Landing:
         error = OverloadedError(self._room.taken, self._room.seconds_until(len(keys)))
         unscored = Unscored(Reason.FAILED, error)
@@ -101,11 +122,18 @@ class Flights:
         self._is_dismissed = True
         for purchase in list(self._purchases):
             purchase.dismiss()
+        if self._elsewhere:
+            self._elsewhere.dismiss()
 
     async def drain(self) -> None:
         """Wait until nothing is on its way any more."""
-        while self._purchases:
-            await asyncio.wait([purchase.task for purchase in self._purchases])
+        while tasks := self._under_way():
+            await asyncio.wait(tasks)
+
+    def _under_way(self) -> Sequence[asyncio.Task[None]]:
+        tasks = [purchase.task for purchase in self._purchases]
+        watching = self._elsewhere.task if self._elsewhere else None
+        return [*tasks, watching] if watching and not watching.done() else tasks
 
     async def give_up(self) -> None:
         """Cancel what is still on its way."""
@@ -120,10 +148,13 @@ class Flights:
         """Bring every flight of `purchase` to its landing."""
         try:
             if ask.cache_mode is CacheMode.READ_WRITE:
+                look = self._elsewhere.look() if self._elsewhere else None
                 stored = await self._memory.read(list(missing))  # the second look
                 ask.ages.extend(each.scored_at for each in stored.values())
                 purchase.land(Source.CACHE, stored)
                 missing = {key: each for key, each in missing.items() if key not in stored}
+                if look and self._elsewhere:
+                    purchase.lease = self._elsewhere.lease(look, ask, missing, purchase)
             keys = list(missing)
             asked = [
                 each._replace(

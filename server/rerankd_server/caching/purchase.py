@@ -2,7 +2,9 @@
 
 A flight is one pair on its way; a purchase is all that one request asks the scorer for. A pair may
 stand in the queues of several purchases, and whichever comes to it first sends the call; the others
-pass it over. So nobody waits behind another's queue. When a pair lands its flight is forgotten, and
+pass it over. So nobody waits behind another's queue. Nor does anybody behind another process's: a
+pair is leased only when its turn comes, and one that is being bought elsewhere is passed over too;
+see `elsewhere.py`. When a pair lands its flight is forgotten, and
 everyone who waits is told: the score, or the failure.
 
 A flight belongs to nobody. Who leaves only stops waiting: what is sent is paid for, so it lands and
@@ -15,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from rerankd_server.caching.leases import Lease
 from rerankd_server.errors import ShuttingDownError
 from rerankd_server.logs import log_defect
 from rerankd_server.scoring.scorer import NOTHING_USED, Finding, Source, Unscored, Usage
@@ -48,6 +51,17 @@ class Flight:
         self._leave_room = leave_room
         self._purchases: set[Purchase] = set()
         """Those that may still send it, or have."""
+        self._lease: Lease | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither sent nor over."""
+        return self.sender is None and self._in_flight.get(self._key) is self
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether some purchase may still send it, or has."""
+        return bool(self._purchases)
 
     def offer(self, purchase: "Purchase") -> None:
         """Let `purchase` send it."""
@@ -57,10 +71,11 @@ class Flight:
         """Whether it is on its way still, and `purchase` may send it, or has."""
         return purchase in self._purchases
 
-    def send(self, purchase: "Purchase") -> None:
-        """Note that `purchase` sends the call, so no other does."""
+    def send(self, purchase: "Purchase", lease: Lease | None = None) -> None:
+        """Note that `purchase` sends the call, so no other does; `lease` ends with it."""
         if self.sender is None:
             self.sender = purchase
+            self._lease = lease
             self._leave_room()
             for other in self._purchases - {purchase}:
                 self.leave(other)
@@ -82,6 +97,8 @@ class Flight:
         """Be over: it landed, or was dropped, and a later one of the same pair may follow."""
         if self.sender is None:
             self._leave_room()
+        if self._lease is not None:
+            self._lease.give_back()
         del self._in_flight[self._key]
         for purchase in list(self._purchases):
             self.leave(purchase)
@@ -93,8 +110,10 @@ class Purchase:
     task: asyncio.Task[None]
 
     def __init__(self, flights: Mapping[bytes, Flight], owner: Waiter) -> None:
-        self._flights = flights
-        self._owner = owner
+        self.flights = flights
+        self.owner = owner
+        self.lease: Callable[[bytes], Lease | None] | None = None
+        """Leases a pair; None for one that another process buys. Without it, none is asked for."""
         self.left = len(flights)
         """Flights that it may still send, or has sent."""
         for flight in flights.values():
@@ -104,7 +123,14 @@ class Purchase:
         """Whether to send the pair's call, which is this purchase's from here on if so."""
         if not self.wants(key):
             return False
-        self._flights[key].send(self)
+        flight = self.flights[key]
+        if flight.sender is not None:  # it is another attempt
+            return True
+        lease = None
+        if self.lease is not None and (lease := self.lease(key)) is None:
+            flight.leave(self)
+            return False
+        flight.send(self, lease)
         return True
 
     def wants(self, key: bytes) -> bool:
@@ -112,7 +138,7 @@ class Purchase:
 
         Where all have left between two attempts, there is no other.
         """
-        flight = self._flights[key]
+        flight = self.flights[key]
         if not flight.is_held_by(self):
             return False
         if not flight.waiting:
@@ -129,7 +155,7 @@ class Purchase:
     ) -> None:
         """Tell everyone who waits. The owner hears of `usage`; to the others it was shared."""
         # The owner hears of what was spent also where another call has to follow.
-        landings = {self._owner: Landing(source)} if usage != NOTHING_USED else {}
+        landings = {self.owner: Landing(source)} if usage != NOTHING_USED else {}
         for key in (*found, *unscored):
             for waiter in self._who_hears(key, found=key in found):
                 landing = landings.setdefault(waiter, Landing(source))
@@ -140,7 +166,7 @@ class Purchase:
         for waiter, landing in landings.items():
             if source is Source.CACHE:
                 landing.usage = Usage.had(source, landing.found.values())
-            elif waiter is self._owner:
+            elif waiter is self.owner:
                 # What others have sent meanwhile is no failure of the owner's.
                 landing.usage = replace(usage, unscored_pairs=len(landing.unscored))
             else:
@@ -152,7 +178,7 @@ class Purchase:
 
     def retire(self) -> None:
         """Send no more, now that its owner has left: whoever else waits has a purchase too."""
-        for flight in self._flights.values():
+        for flight in self.flights.values():
             if flight.sender is None:
                 flight.leave(self)
 
@@ -164,20 +190,20 @@ class Purchase:
 
     def end(self) -> None:
         """Nobody may be left waiting when the scorer has said all."""
-        if any(flight.waiting and flight.is_held_by(self) for flight in self._flights.values()):
+        if any(flight.waiting and flight.is_held_by(self) for flight in self.flights.values()):
             self.crash(RuntimeError("a scorer passed over a candidate that was wanted"))
 
     def dismiss(self) -> None:
         """Tell all who wait that they wait in vain; what is sent goes on without them."""
-        waiters = set[Waiter]().union(*(flight.waiting for flight in self._flights.values()))
+        waiters = set[Waiter]().union(*(flight.waiting for flight in self.flights.values()))
         for waiter in waiters:
             waiter.put_nowait(ShuttingDownError())
-        for flight in self._flights.values():
+        for flight in self.flights.values():
             flight.unawait(*flight.waiting)
 
     def crash(self, error: Exception) -> None:
         """Tell the owner, and all who wait for what was sent, that `error` ended it."""
-        told = {waiter for key in self._flights for waiter in self._who_hears(key, found=False)}
+        told = {waiter for key in self.flights for waiter in self._who_hears(key, found=False)}
         for waiter in told:
             waiter.put_nowait(error)
         if not told and not isinstance(error, ShuttingDownError):
@@ -189,14 +215,14 @@ class Purchase:
         A score is everyone's, and so is the outcome of a call that was sent. A failure without a
         call, as when the key was rejected meanwhile, is the owner's alone: others may do better.
         """
-        flight = self._flights[key]
+        flight = self.flights[key]
         if not flight.is_held_by(self):
             return ()
         if found or flight.sender is self:
             flight.end()
             return flight.waiting
         flight.leave(self)
-        if self._owner not in flight.waiting:
+        if self.owner not in flight.waiting:
             return ()
-        flight.unawait(self._owner)
-        return (self._owner,)
+        flight.unawait(self.owner)
+        return (self.owner,)

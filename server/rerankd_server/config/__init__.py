@@ -4,6 +4,7 @@ from rerankd_server.config.loading import TABLES, load_settings
 from rerankd_server.config.provider import PriceSettings, ProviderSettings
 from rerankd_server.config.recipe import LEXICAL, OWN_PROVIDER, PRIOR, Recipe
 from rerankd_server.config.settings import Settings
+from rerankd_server.config.share import share_of
 
 __all__ = [
     "LEXICAL",
@@ -15,4 +16,5 @@ __all__ = [
     "Recipe",
     "Settings",
     "load_settings",
+    "share_of",
 ]

@@ -47,6 +47,13 @@ class Settings(ProviderSettings):
         description=f"default model: a provider's, a recipe, or `{LEXICAL}` (default: "
         f"{_DEFAULT_MODEL}; without key and base URL the first recipe, or {LEXICAL})",
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="processes that share the port and the data folder; what all other settings "
+        "limit is divided among them",
+    )
     log_format: LogFormat = Field("console", description="console or json")
     log_level: LogLevel = Field("info", description="debug, info, warning or error")
 
