@@ -27,6 +27,16 @@ def leases(tmp_path: Path) -> Leases:
     return Leases(tmp_path / "scores-v1" / "leases")
 
 
+def test_a_look_at_some_pairs_says_the_same_of_them(tmp_path: Path) -> None:
+    leases = Leases(tmp_path / "leases")
+    look = leases.look().of([KEY])
+    lease = look.lease(KEY)
+    assert lease
+    lease.give_back()
+    assert look.landings(KEY) == leases.look().landings(KEY) == 0
+    assert look.lease(KEY)
+
+
 async def test_one_process_at_a_time_has_a_lease(leases: Leases, other: OtherProcess) -> None:
     assert await other.lease(KEY)
     look = leases.look()

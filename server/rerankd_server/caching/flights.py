@@ -154,6 +154,7 @@ class Flights:
                 purchase.land(Source.CACHE, stored)
                 missing = {key: each for key, each in missing.items() if key not in stored}
                 if look and self._elsewhere:
+                    look = look.of(missing)
                     purchase.lease = self._elsewhere.lease(look, ask, missing, purchase)
             keys = list(missing)
             asked = [

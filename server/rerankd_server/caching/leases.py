@@ -15,6 +15,7 @@ without leases.
 import os
 import weakref
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,17 @@ class _Counts:
     def foreign(self, slot: int) -> int:
         """Give how many others have given back, modulo 256."""
         return (self.total[slot] - self.own[slot]) & 0xFF
+
+
+@dataclass(frozen=True, slots=True)
+class _Few:
+    """The same of some slots alone."""
+
+    by_slot: Mapping[int, int]
+
+    def foreign(self, slot: int) -> int:
+        """Give how many others have given back, modulo 256."""
+        return self.by_slot[slot]
 
 
 _NOTHING = _Counts(bytes(_SLOTS), bytes(_SLOTS))
@@ -105,10 +117,16 @@ class Lease:
 class Look:
     """What was given back by others until some time; without a `book` there are no leases."""
 
-    def __init__(self, book: "_Book | None", counts: _Counts, condition: Condition) -> None:
+    def __init__(self, book: "_Book | None", counts: _Counts | _Few, condition: Condition) -> None:
         self._book = book
         self._counts = counts
         self._condition = condition
+
+    def of(self, keys: Iterable[bytes]) -> "Look":
+        """Give the same of these pairs alone: to be kept, for a look at all slots takes 128 KiB."""
+        slots = {_slot(key) for key in keys}
+        few = _Few({slot: self._counts.foreign(slot) for slot in slots})
+        return Look(self._book, few, self._condition)
 
     def landings(self, key: bytes) -> int:
         """Give how many leases of the pair's slot others had given back, modulo 256."""
