@@ -12,7 +12,8 @@ GENERATED := docs/api.md client/python/rerankd/v1 client/python/rerankd/service_
 	lint test test-peers clients client-go client-typescript client-java client-rust \
 	build-go build-typescript build-java build-rust \
 	example-python example-go example-typescript example-java example-rust \
-	bench bench-clients quality demo serve format clean
+	bench bench-load bench-clients bench-peers bench-growth performance quality demo serve format \
+	clean
 
 setup: .venv/ready
 
@@ -176,8 +177,25 @@ example-rust:
 bench-clients: setup $(HERE:%=build-%)
 	@PYTHONPATH=tests $(BIN)/python -m bench.clients python-asyncio $(subst $(COMMA), ,$(CLIENTS))
 
+# The warm path: what the cache answers, beside the least that a call can cost. FLAGS=--quick: some
+# seconds.
 bench: setup
-	@PYTHONPATH=tests $(BIN)/python -m bench.load
+	@PYTHONPATH=tests $(BIN)/python -m bench.path $(FLAGS)
+
+# Crowds, deadlines, fairness, rate limits, cores. NAMES='herd cold': some of them.
+bench-load: setup
+	@PYTHONPATH=tests $(BIN)/python -m bench.load $(NAMES)
+
+bench-peers: setup .venv-litellm/ready
+	@PYTHONPATH=tests $(BIN)/python -m bench.peers
+
+# Keeps the stores that it fills in .bench.
+bench-growth: setup
+	@PYTHONPATH=tests $(BIN)/python -m bench.growth
+
+# All of the warm path: writes docs/performance.md.
+performance: setup .venv-litellm/ready
+	@PYTHONPATH=tests $(BIN)/python -m bench.performance
 
 # Writes docs/quality.md from real queries, which are not part of the project: see there.
 quality: setup
@@ -190,5 +208,5 @@ serve: setup
 	$(BIN)/rerankd serve
 
 clean:
-	rm -rf .venv .venv-* .buf $(GO)/build $(TYPESCRIPT)/build $(TYPESCRIPT)/node_modules \
+	rm -rf .venv .venv-* .buf .bench $(GO)/build $(TYPESCRIPT)/build $(TYPESCRIPT)/node_modules \
 		client/java/target client/rust/target .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,1 +1,1 @@
-"""A load benchmark: what the server is to reach, and what it reaches on this machine."""
+"""Benchmarks: what the server is to reach, and what it reaches on this machine."""

@@ -1,21 +1,18 @@
-"""The least that a call can cost: `python -m bench.floor`.
+"""The least that a call can cost: `python -m bench.floor [--uvloop]`.
 
 It parses each request and sends a prepared reply: the same gRPC server as rerankd's, and as large a
-reply. It prints its port, and serves until its standard input ends.
+reply.
 """
 
+import argparse
 import asyncio
-import sys
 from functools import cache
-from typing import Any
 
-import grpc
+from bench.plain import serve
 from rerankd.v1 import rerank_pb2 as pb
 
-_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
-
-async def _answer(request: pb.RerankRequest, context: object) -> bytes:
+async def _answer(request: pb.RerankRequest) -> bytes:
     return _prepared(len(request.documents))
 
 
@@ -38,19 +35,16 @@ def _prepared(documents: int) -> bytes:
     return ranking.SerializeToString()
 
 
-async def _serve() -> None:
-    server = grpc.aio.server(options=_OPTIONS)
-    method: Any = grpc.unary_unary_rpc_method_handler(
-        _answer, request_deserializer=pb.RerankRequest.FromString
-    )
-    service = "rerankd.v1.RerankService"
-    handler = grpc.method_handlers_generic_handler(service, {"RerankOnce": method})
-    server.add_generic_rpc_handlers((handler,))
-    print(server.add_insecure_port("127.0.0.1:0"), flush=True)  # noqa: T201
-    await server.start()
-    await asyncio.to_thread(sys.stdin.read)
-    await server.stop(None)
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.floor")
+    parser.add_argument("--uvloop", action="store_true", help="on uvloop instead of asyncio's loop")
+    if parser.parse_args().uvloop:
+        import uvloop  # noqa: PLC0415
+
+        uvloop.run(serve(_answer))
+    else:
+        asyncio.run(serve(_answer))
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    main()

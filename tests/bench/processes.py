@@ -13,6 +13,11 @@ import aiohttp
 from support.process import environment, serving
 from support.server import Stub, stub_of
 
+_LONGEST_LINE = 1 << 20
+_A_WHILE = 0.5
+_IDLE = 0.05
+"""The share of a processor that a process without work may use."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelProcess:
@@ -60,6 +65,7 @@ async def child(module: str, *arguments: str) -> AsyncGenerator[Child]:
         env=environment(),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        limit=_LONGEST_LINE,
     )
     try:
         yield Child(process)
@@ -89,3 +95,13 @@ async def server(folder: Path, base_url: str, *flags: str) -> AsyncGenerator[tup
 def cpu_seconds(pid: int) -> float:
     """Give the processor time that a process has used, with all its threads."""
     return time.clock_gettime(~pid << 3 | 2)  # the clock that clock_getcpuclockid(3) gives
+
+
+async def settled(pid: int) -> None:
+    """Wait until a process has nothing to do: a server loads some of itself after it is ready."""
+    used = cpu_seconds(pid)
+    while True:
+        await asyncio.sleep(_A_WHILE)
+        before, used = used, cpu_seconds(pid)
+        if used - before < _IDLE * _A_WHILE:
+            return

@@ -15,3 +15,9 @@ _PASSAGE = (
 def texts(name: str, count: int) -> Sequence[str]:
     """Give `count` different documents, other than those of any other `name`."""
     return [f"{n % 11} {name} {n}. {_PASSAGE}" for n in range(count)]
+
+
+def long_texts(name: str, count: int, characters: int) -> Sequence[str]:
+    """Give such documents of `characters` each, in which there is room for at least 30."""
+    passages = " ".join([_PASSAGE] * (characters // len(_PASSAGE) + 1))
+    return [f"{n % 11} {name} {n}. {passages}"[:characters] for n in range(count)]

@@ -4,19 +4,14 @@ Its model replies with recorded judgements; everything between is LiteLLM's own.
 installs it into an environment of its own and runs these tests.
 """
 
-import asyncio
-import contextlib
 import json
-import os
-import socket
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from rerankd import AsyncClient, FailedPreconditionError
-from support.process import environment
+from support.litellm import KEY, litellm
 from support.server import running
 from support.trec import (
     expected_quality,
@@ -30,8 +25,6 @@ from support.trec import (
 
 pytestmark = [needs_trec, pytest.mark.timeout(600)]
 
-LITELLM = os.environ.get("RERANKD_LITELLM", ".venv-litellm/bin/litellm")
-KEY = "sk-not-a-real-key-but-long-enough-for-litellm"
 CONFIG = """
 model_list:
   - model_name: judge
@@ -44,54 +37,17 @@ litellm_settings:
 """
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-async def until_it_answers(url: str, process: asyncio.subprocess.Process) -> None:
-    async with aiohttp.ClientSession() as session:
-        while process.returncode is None:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with session.get(url) as response:
-                    if response.ok:
-                        return
-            await asyncio.sleep(0.2)  # it is another's process: there is no gate to wait at
-    raise AssertionError("LiteLLM did not start")
-
-
 @pytest.fixture
 async def base_url(tmp_path: Path) -> AsyncGenerator[str]:
     replies: dict[str, dict[str, str]] = {}
     for (query, text), judgement in recorded(topics("dl19")).items():
         replies.setdefault(query, {})[text] = str(whole_label(label_of(judgement)))
     (tmp_path / "replies.json").write_text(json.dumps(replies), encoding="utf-8")
-    (tmp_path / "config.yaml").write_text(CONFIG)
     judge = Path(__file__).with_name("recorded_judge.py").read_text(encoding="utf-8")
     (tmp_path / "recorded_judge.py").write_text(judge, encoding="utf-8")
-    address = f"http://127.0.0.1:{(port := free_port())}"
-    with (tmp_path / "litellm.log").open("w") as log:
-        process = await asyncio.create_subprocess_exec(
-            str(Path(LITELLM).absolute()),
-            *("--config", "config.yaml", "--host", "127.0.0.1", "--port", str(port)),
-            cwd=tmp_path,
-            env=environment(
-                RECORDED_REPLIES=str(tmp_path / "replies.json"),
-                LITELLM_MASTER_KEY=KEY,
-                LITELLM_LOCAL_MODEL_COST_MAP="True",
-                LITELLM_TELEMETRY="False",
-            ),
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        await until_it_answers(f"{address}/health/liveliness", process)
-        yield f"{address}/v1"
-    finally:
-        process.terminate()
-        await process.wait()
+    replies_file = str(tmp_path / "replies.json")
+    async with litellm(tmp_path, CONFIG, RECORDED_REPLIES=replies_file) as proxy:
+        yield f"{proxy.address}/v1"
 
 
 async def test_dl19_through_litellm(base_url: str, tmp_path: Path) -> None:

@@ -49,10 +49,7 @@ class ServeProcess:
 
     def memory(self) -> int:
         """Give the bytes of memory that it has in use."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        match = re.search(r"VmRSS:\s+(\d+) kB", status)
-        assert match
-        return int(match[1]) << 10
+        return memory_of(self.pid)
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -62,6 +59,13 @@ class ServeProcess:
         assert self._process.stderr
         self.text += (await self._process.stderr.read()).decode()
         return await self._process.wait()
+
+
+def memory_of(pid: int) -> int:
+    """Give the bytes of memory that a process has in use."""
+    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert match
+    return int(match[1]) << 10
 
 
 @asynccontextmanager

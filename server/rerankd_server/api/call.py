@@ -16,8 +16,7 @@ class Call:
     arrived: float = field(default_factory=time.perf_counter)
     """On that clock."""
     sample: int = 0
-    digest: bytes = b""
-    """What `Replies` know it by."""
+    """What `Replies` find it by."""
     view: Any = None
     asked: tuple[object, ...] = ()
-    """What `Familiar` knows it by."""
+    """What `Familiar` finds it by."""

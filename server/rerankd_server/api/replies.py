@@ -1,11 +1,10 @@
 """Replies that were made of the cache alone, by the bytes of their requests.
 
-The same request again, byte for byte, then costs a hash of it. A reply holds as long as nothing
-that is stored was replaced (see `Epoch`), and no score that it was made of is too old.
+The same request again, byte for byte, then costs a comparison. A reply holds as long as nothing
+that is stored was replaced (see `caching.epoch`), and no score that it was made of is too old.
 """
 
 from collections.abc import Callable
-from hashlib import sha256
 from typing import NamedTuple
 
 from rerankd_server.api.call import Call
@@ -14,7 +13,7 @@ from rerankd_server.reranker import Ranking
 from rerankd_server.scoring.scorer import Usage
 
 _ENTRY, _SEEN = 900, 120
-"""Bytes that a reply takes beside its message, and a sample altogether, as measured."""
+"""Bytes that a reply takes beside the two messages, and a sample altogether, as measured."""
 _SAMPLE = 1024
 """Bytes at both ends of a request: there most requests differ."""
 
@@ -22,6 +21,7 @@ _SAMPLE = 1024
 class Reply(NamedTuple):
     """A reply, and what has to hold for it to be given again."""
 
+    request: bytes
     message: bytes
     model: str
     usage: Usage
@@ -33,36 +33,37 @@ class Reply(NamedTuple):
 class Replies:
     """Remembers replies in at most about `limit` bytes; 0 for none at all.
 
-    A request is hashed whole once one like it was answered: hardly any that comes once is hashed.
-    `oldest` gives the Unix time before which scores are too old.
+    Only requests that come again are remembered. `oldest` gives the Unix time before which scores
+    are too old.
     """
 
     def __init__(self, limit: int, oldest: Callable[[], float]) -> None:
         self._oldest = oldest
         self._seen: Generations[int, bool] = Generations(limit // 8, lambda _: _SEEN)
         """Requests that were answered, by their samples."""
-        self._kept: Generations[bytes, Reply] = Generations(limit - limit // 8, _size)
+        self._kept: Generations[int, Reply] = Generations(limit - limit // 8, _size)
 
     def find(self, call: Call) -> Reply | None:
         """Give what the same request was answered with before, if it still holds."""
         data = call.data
         call.sample = hash(data[:_SAMPLE] + data[-_SAMPLE:])
-        if not self._seen.get(call.sample):
+        reply = self._kept.get(call.sample)
+        if reply is None or reply.request != data:
             return None
-        call.digest = sha256(data).digest()
-        reply = self._kept.get(call.digest)
-        if reply is None or reply.epoch != call.epoch or reply.oldest < self._oldest():
+        if reply.epoch != call.epoch or reply.oldest < self._oldest():
             return None
         return reply
 
     def keep(self, call: Call, message: bytes, ranking: Ranking) -> None:
         """Remember what `call` was answered with, if it came before and all is from the cache."""
-        if not call.digest:
+        if not self._seen.get(call.sample):
             self._seen.put(call.sample, True)
         elif ranking.oldest is not None:
-            reply = Reply(message, ranking.model, ranking.usage, call.epoch, ranking.oldest)
-            self._kept.put(call.digest, reply)
+            reply = Reply(
+                call.data, message, ranking.model, ranking.usage, call.epoch, ranking.oldest
+            )
+            self._kept.put(call.sample, reply)
 
 
 def _size(reply: Reply) -> int:
-    return _ENTRY + len(reply.message)
+    return _ENTRY + len(reply.request) + len(reply.message)

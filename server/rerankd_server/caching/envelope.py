@@ -49,14 +49,20 @@ def unseal(key: bytes, data: bytes) -> Finding | None:
 
     Of a judgement that is its score alone: hundreds are read in a call. See `judgement`.
     """
-    if len(data) < _HEAD.size or not _is_whole(key, data):
+    if len(data) < _HEAD.size:
         return None
+    checksum = zlib.crc32(data[_HEAD.size :], zlib.crc32(key + data[:1]))
     if data[0] == _SCORE and len(data) >= _SCORE_HEAD.size:
-        _, _, micro, at, prompt, prompt_low, completion, low, labels = _SCORE_HEAD.unpack_from(data)
-        if len(data) < _SCORE_HEAD.size + 2 * labels.bit_count():
+        _, stored, micro, at, prompt, prompt_low, completion, low, labels = _SCORE_HEAD.unpack_from(
+            data
+        )
+        if stored != checksum or len(data) < _SCORE_HEAD.size + 2 * labels.bit_count():
             return None
-        prompt, completion = shared(prompt << 8 | prompt_low), shared(completion << 8 | low)
-        return Score(micro / _MICRO, prompt, completion, at)
+        return Score(
+            micro / _MICRO, shared(prompt << 8 | prompt_low), shared(completion << 8 | low), at
+        )
+    if int.from_bytes(data[1 : _HEAD.size], "big") != checksum:
+        return None
     if data[0] == _VECTOR and len(data) >= _HEAD.size + _VECTOR_BODY.size:
         return _vector(data[_HEAD.size :])
     return None
@@ -129,11 +135,6 @@ def _tokens(count: int) -> bytes:
 
 def _model(name: str) -> bytes:
     return name.encode(errors="replace")[:_MOST_MODEL_BYTES]
-
-
-def _is_whole(key: bytes, data: bytes) -> bool:
-    checksum = int.from_bytes(data[1 : _HEAD.size], "big")
-    return checksum == _checksum(key, data[:1], data[_HEAD.size :])
 
 
 def _checksum(key: bytes, version: bytes, body: bytes) -> int:

@@ -54,7 +54,7 @@ class Generations(Generic[K, V]):
     def put_all(self, values: Mapping[K, V]) -> None:
         """Keep all of `values`, as `put` does."""
         keys, size = values.keys(), sum(map(self._measure, values.values()))
-        is_new = keys.isdisjoint(self._young) and keys.isdisjoint(self._old)
+        is_new = keys.isdisjoint(self._young.keys()) and keys.isdisjoint(self._old.keys())
         if is_new and self._size + size <= self._most:
             self._young.update(values)
             self._size += size

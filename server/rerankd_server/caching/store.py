@@ -138,11 +138,10 @@ class Store:
         oldest, wanted = self.oldest(), frozenset(keys)
         found: dict[bytes, Finding] = {}
         for key, value in opened.fetch(keys):
-            if key not in wanted or not isinstance(value, bytes):
-                continue
-            finding = unseal(key, value)
-            if finding is not None and finding.scored_at >= oldest:
-                found[key] = finding
+            if key in wanted and isinstance(value, bytes):
+                finding = unseal(key, value)
+                if finding is not None and finding.scored_at >= oldest:
+                    found[key] = finding
         return found
 
     def _write(self, entries: Sequence[tuple[bytes, bytes]], opened: Database) -> bool:
