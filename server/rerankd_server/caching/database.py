@@ -38,6 +38,8 @@ _LOCK_WAIT = 0.25
 """Seconds to wait for another process's transaction: all that it takes is a few milliseconds."""
 LOG_ROOM = 8 << 20
 """Bytes of the size limit kept free for SQLite's write-ahead log, which stands beside the data."""
+_PAGES = 1024
+"""Of 4 KiB, that each connection caches; the operating system caches them all, too."""
 _HALF = 16
 """Bytes of a key that all pairs of one query share."""
 _MORE = 16
@@ -93,6 +95,8 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         settings = diskcache.DEFAULT_SETTINGS | {
             "size_limit": size_limit - LOG_ROOM,
             "sqlite_journal_size_limit": LOG_ROOM // 2,
+            "sqlite_cache_size": _PAGES,
+            "sqlite_mmap_size": 0,  # no faster here, and a file that is cut would kill the process
         }
         super().__init__(str(folder), timeout=_LOCK_WAIT, disk=_NoDisk, **settings)
 

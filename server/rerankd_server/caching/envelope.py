@@ -59,7 +59,10 @@ def unseal(key: bytes, data: bytes) -> Finding | None:
         if stored != checksum or len(data) < _SCORE_HEAD.size + 2 * labels.bit_count():
             return None
         return Score(
-            micro / _MICRO, shared(prompt << 8 | prompt_low), shared(completion << 8 | low), at
+            micro / _MICRO,
+            shared(prompt << 8 | prompt_low),
+            shared(completion << 8 | low),
+            shared(at),
         )
     if int.from_bytes(data[1 : _HEAD.size], "big") != checksum:
         return None

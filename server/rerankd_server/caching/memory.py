@@ -7,7 +7,7 @@ from rerankd_server.caching.key import keys_of
 from rerankd_server.caching.store import Store
 from rerankd_server.scoring.scorer import Documents, Finding, Judgement, Score, shared
 
-_ENTRY = 230
+_ENTRY = 220
 """Bytes that one finding takes beside a vector's data: key, place and numbers, as measured."""
 _HALF = 16
 """Where the second half of a key begins: being of the first and the document, it is enough here."""
@@ -82,5 +82,5 @@ def _slim(finding: Finding) -> Finding:
     """Leave out what nobody asks a stored score for."""
     if isinstance(finding, Judgement):
         prompt, completion = finding.prompt_tokens, finding.completion_tokens
-        return Score(finding.value, shared(prompt), shared(completion), finding.scored_at)
+        return Score(finding.value, shared(prompt), shared(completion), shared(finding.scored_at))
     return finding

@@ -305,12 +305,23 @@ class Leaf(Scorer[T_co], Protocol[T_co]):
         raise NotImplementedError
 
 
-_NUMBERS = tuple(range(1 << 14))
+_SMALL = tuple(range(1 << 14))
+_latest = 0
 
 
-def shared(count: int) -> int:
-    """Give the one `count` that all share, where it is small: a million times 32 bytes add up."""
-    return _NUMBERS[count] if count < len(_NUMBERS) else count
+def shared(number: int) -> int:
+    """Give the one object that all share for a small number, or for the same as the last large one.
+
+    So a million scores have their tokens, and their seconds, for little: an int takes 32 bytes.
+    """
+    global _latest  # noqa: PLW0603
+    if number < len(_SMALL):
+        return _SMALL[number]
+    latest = _latest
+    if latest == number:
+        return latest
+    _latest = number
+    return number
 
 
 def rounded(value: float) -> float:
