@@ -12,10 +12,15 @@ from rich.table import Table
 from bench.figures import save
 from bench.row import REACHED, Bench, Row
 
+_WIDTH = 170
+"""Columns, where it is not a terminal that has some number of them."""
+
 
 def show(benches: Mapping[str, Bench]) -> None:
     """Run `benches`, by name, each in an empty folder of its own, and print one table."""
-    Console().print(_table(asyncio.run(_run(benches))))
+    table = _table(asyncio.run(_run(benches)))
+    console = Console()
+    console.print(table, width=console.width if console.is_terminal else _WIDTH)
 
 
 async def _run(benches: Mapping[str, Bench]) -> Sequence[Row]:
