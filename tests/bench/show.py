@@ -1,6 +1,7 @@
 """Runs benchmarks one after the other, and prints a table of what they say."""
 
 import asyncio
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,8 +20,7 @@ _WIDTH = 170
 def show(benches: Mapping[str, Bench]) -> None:
     """Run `benches`, by name, each in an empty folder of its own, and print one table."""
     table = _table(asyncio.run(_run(benches)))
-    console = Console()
-    console.print(table, width=console.width if console.is_terminal else _WIDTH)
+    Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
 
 
 async def _run(benches: Mapping[str, Bench]) -> Sequence[Row]:

@@ -23,9 +23,10 @@ from rerankd_server.scoring.retrying import THE_PROVIDER, PassingError
 
 _log = structlog.get_logger()
 
-_AT_ONCE = 4
-"""Turns given before the event loop looks at its timers: to send a call takes most of a
-millisecond, and callers whose deadline comes must not wait behind a hundred of them."""
+_AT_ONCE = 1
+"""Turns given before the event loop looks at what else there is: to send a call takes most of a
+millisecond, and neither callers whose answer is at hand nor those whose deadline comes must wait
+behind a hundred of them."""
 
 
 @dataclass(frozen=True, slots=True)
