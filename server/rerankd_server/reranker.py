@@ -135,17 +135,19 @@ class Reranker:
 
     def reuse(self, found: Sequence[Score], model: str, top_n: int) -> Ranking:
         """Rank scores that were recalled, which are by position; those of equal pairs are one."""
-        scorer = self.find(model).scorer
+        named = self.find(model)
         scores = [score.value for score in found]
         is_each_new = len({*map(id, found)}) == len(found)
-        usage = scorer.had(found if is_each_new else {id(each): each for each in found}.values())
+        usage = named.scorer.had(
+            found if is_each_new else {id(each): each for each in found}.values()
+        )
         return Ranking(
             order=_order(scores, top_n),
             scores=scores,
             sources=[Source.CACHE] * len(scores),
             reasons={},
             is_final=True,
-            model=self.find(model).name,
+            model=named.name,
             usage=usage,
             oldest=min([score.scored_at for score in found]),
             recalled=found,

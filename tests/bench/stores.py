@@ -16,20 +16,20 @@ from rich.progress import Progress
 from bench.figures import FOLDER
 from bench.stock import made_up, opened
 from rerankd_server.caching import store
+from rerankd_server.caching.key import HALF
 
 QUERY = 100
 """Pairs of one query."""
 _WRITING = ("database.py", "envelope.py", "store.py")
 """The files of the server that say what is on disk."""
 _AT_ONCE = 100 * QUERY
-_HALF = 16
 
 
 def keys_of(query: int) -> Sequence[bytes]:
     """Give the keys of one query's pairs: as the server's, they begin alike."""
-    data = shake_256(query.to_bytes(8, "big", signed=True)).digest(_HALF * (QUERY + 1))
-    of_query = data[:_HALF]
-    return [of_query + data[at : at + _HALF] for at in range(_HALF, len(data), _HALF)]
+    data = shake_256(query.to_bytes(8, "big", signed=True)).digest(HALF * (QUERY + 1))
+    of_query = data[:HALF]
+    return [of_query + data[at : at + HALF] for at in range(HALF, len(data), HALF)]
 
 
 def kept() -> Path:

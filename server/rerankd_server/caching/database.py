@@ -16,6 +16,8 @@ from pathlib import Path
 
 import diskcache
 
+from rerankd_server.caching.key import HALF
+
 FILE_NAME: str = diskcache.core.DBNAME
 FAILURES = (sqlite3.Error, OSError, diskcache.Timeout)
 """What may go wrong with a database."""
@@ -40,8 +42,6 @@ LOG_ROOM = 8 << 20
 """Bytes of the size limit kept free for SQLite's write-ahead log, which stands beside the data."""
 _PAGES = 1024
 """Of 4 KiB, that each connection caches; the operating system caches them all, too."""
-_HALF = 16
-"""Bytes of a key that all pairs of one query share."""
 _MORE = 16
 """Rows read in vain at most, beside as many as are wanted, rather than each by its key."""
 _SIZES = (1, 8, 64, 512)
@@ -105,10 +105,10 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
 
         Keys of one query lie together. Where there are not many more, they are read in one go.
         """
-        queries = {key[:_HALF] for key in keys}
+        queries = {key[:HALF] for key in keys}
         if len(queries) == 1:
             query = queries.pop()
-            ends = (query + b"\x00" * _HALF, query + b"\xff" * _HALF)
+            ends = (query + b"\x00" * HALF, query + b"\xff" * HALF)
             most = 2 * len(keys) + _MORE
             ((count,),) = self._sql(_COUNT, (*ends, most)).fetchall()
             if count < most:

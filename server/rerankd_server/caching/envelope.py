@@ -51,7 +51,7 @@ def unseal(key: bytes, data: bytes) -> Finding | None:
     """
     if len(data) < _HEAD.size:
         return None
-    checksum = zlib.crc32(data[_HEAD.size :], zlib.crc32(key + data[:1]))
+    checksum = _checksum(key, data[:1], data[_HEAD.size :])
     if data[0] == _SCORE and len(data) >= _SCORE_HEAD.size:
         _, stored, micro, at, prompt, prompt_low, completion, low, labels = _SCORE_HEAD.unpack_from(
             data

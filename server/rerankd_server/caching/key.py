@@ -12,7 +12,8 @@ from hashlib import sha256
 from rerankd_server.scoring.scorer import Documents, Identity
 
 _VERSION = "1"
-_HALF = 16
+HALF = 16
+"""Bytes of each half of a key."""
 
 
 def query_key(identity: bytes, instruction: str, query: str, partition: str = "") -> bytes:
@@ -21,7 +22,7 @@ def query_key(identity: bytes, instruction: str, query: str, partition: str = ""
     `partition` keeps apart what must not share scores; empty today.
     """
     asked = _fields(_VERSION, partition, instruction, query)
-    return sha256(asked + identity).digest()[:_HALF]
+    return sha256(asked + identity).digest()[:HALF]
 
 
 def written(identity: Identity) -> bytes:
@@ -40,7 +41,7 @@ def pair_keys(of_query: bytes, documents: Iterable[str]) -> list[bytes]:
         text = document.encode()
         digest = sha256(head + len(text).to_bytes(8, "big"))
         digest.update(text)
-        keys.append(of_query + digest.digest()[:_HALF])
+        keys.append(of_query + digest.digest()[:HALF])
     return keys
 
 

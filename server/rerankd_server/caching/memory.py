@@ -3,20 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 from rerankd_server.caching.generations import Generations
-from rerankd_server.caching.key import keys_of
+from rerankd_server.caching.key import HALF, keys_of
 from rerankd_server.caching.store import Store
 from rerankd_server.scoring.scorer import Documents, Finding, Judgement, Score, shared
 
 _ENTRY = 220
 """Bytes that one finding takes beside a vector's data: key, place and numbers, as measured."""
-_HALF = 16
-"""Where the second half of a key begins: being of the first and the document, it is enough here."""
 
 
 class Memory:
     """Keeps what `store` gave or was given, in at most about `limit` bytes; 0 for nothing at all.
 
-    All of it is forgotten once another process has replaced something: see `Epoch`.
+    It goes by the second half of each key, which is enough: that is a hash of the first half and
+    the document. All is forgotten once another process has replaced something: see `Epoch`.
     """
 
     def __init__(self, store: Store, limit: int) -> None:
@@ -34,7 +33,7 @@ class Memory:
         found: dict[bytes, Finding] = {}
         missing = []
         for key in keys:
-            finding = get(key[_HALF:])
+            finding = get(key[HALF:])
             if finding is None or finding.scored_at < oldest:
                 missing.append(key)
             else:
@@ -44,13 +43,13 @@ class Memory:
             found.update(stored)
             # Something newer may have been written meanwhile.
             if self._store.epoch.now == epoch and self._writes == writes:
-                self._kept.put_all({key[_HALF:]: finding for key, finding in stored.items()})
+                self._kept.put_all({key[HALF:]: finding for key, finding in stored.items()})
         return found
 
     def recall(self, documents: Documents, of_query: bytes) -> Sequence[Finding] | None:
         """Give the finding about each of `documents` at once, or None where one is not here."""
         self._catch_up()
-        found = self._kept.get_all([key[_HALF:] for key in keys_of(documents, of_query)])
+        found = self._kept.get_all([key[HALF:] for key in keys_of(documents, of_query)])
         return found if found and self._store.are_fresh(found) else None
 
     def _catch_up(self) -> None:
@@ -66,7 +65,7 @@ class Memory:
         """
         await self._store.write(findings)
         self._writes += 1
-        self._kept.put_all({key[_HALF:]: _slim(finding) for key, finding in findings.items()})
+        self._kept.put_all({key[HALF:]: _slim(finding) for key, finding in findings.items()})
         if replacing:
             is_mine = self._epoch == self._store.epoch.now
             self._store.epoch.advance()

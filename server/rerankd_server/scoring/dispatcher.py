@@ -23,11 +23,6 @@ from rerankd_server.scoring.retrying import THE_PROVIDER, PassingError
 
 _log = structlog.get_logger()
 
-_AT_ONCE = 1
-"""Turns given before the event loop looks at what else there is: to send a call takes most of a
-millisecond, and neither callers whose answer is at hand nor those whose deadline comes must wait
-behind a hundred of them."""
-
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -160,27 +155,30 @@ class Dispatcher:
             asyncio.get_running_loop().call_soon(self._give_turns)
 
     def _give_turns(self) -> None:
-        """Give some turns, and come back when there may be more."""
+        """Give a turn, and come back when there may be more.
+
+        Not several at once: to send a call takes most of a millisecond, and neither callers whose
+        answer is at hand nor those whose deadline comes must wait behind a hundred of them.
+        """
         self._is_awake = False
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
         now = self._clock.now()
-        for _ in range(_AT_ONCE):
-            call = self._next()
-            if call is None:
-                return
-            quota = max(self._call_quota.wait(now, 1), self._token_quota.wait(now, call.tokens))
-            if refusal := self._refusal(now, quota):
-                self._refuse(refusal)
-                return
-            if self._in_flight >= self._allowance.concurrency or self._backoff.is_full:
-                return
-            if wait := max(quota, self._wait(now, call.tokens)):
-                self._alarm = self._clock.later(wait, self._give_turns)
-                return
-            self._pop()
-            call.turn.set_result(self._begin(now, call.tokens) if call.claim() else None)
+        call = self._next()
+        if call is None:
+            return
+        quota = max(self._call_quota.wait(now, 1), self._token_quota.wait(now, call.tokens))
+        if refusal := self._refusal(now, quota):
+            self._refuse(refusal)
+            return
+        if self._in_flight >= self._allowance.concurrency or self._backoff.is_full:
+            return
+        if wait := max(quota, self._wait(now, call.tokens)):
+            self._alarm = self._clock.later(wait, self._give_turns)
+            return
+        self._pop()
+        call.turn.set_result(self._begin(now, call.tokens) if call.claim() else None)
         self._wake()
 
     def _next(self) -> _Waiting | None:
