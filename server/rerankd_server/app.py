@@ -19,6 +19,7 @@ from rerankd_server.api.reflection import serve_reflection
 from rerankd_server.api.replies import Replies
 from rerankd_server.api.service import SERVICE, RerankService
 from rerankd_server.api.validation import Limits
+from rerankd_server.background import Background
 from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import Store
@@ -49,7 +50,8 @@ class App:
         self._store = Store(settings.data_dir, settings.cache_size, settings.cache_ttl)
         memory = Memory(self._store, settings.memory_size)
         self._leases = Leases(self._store.folder / "leases", self._store.condition)
-        self._menu = Menu(settings, memory, self._leases)
+        self._background = Background()
+        self._menu = Menu(settings, memory, self._leases, self._background)
         self._health = Health()
         self._hurry = asyncio.Event()
         self._server: grpc.aio.Server | None = None
@@ -69,6 +71,7 @@ class App:
             Replies(recent, oldest),
             Familiar(recent, limits, oldest),
             lambda: self._store.epoch.now,
+            self._background.make_way,
             limits,
             settings.deadline_margin,
             settings.time_limit,

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any
 
+from rerankd_server.background import Background
 from rerankd_server.caching.cached import Cached
 from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
@@ -39,7 +40,13 @@ _MILLION = 1_000_000
 class Menu:
     """All that `settings` offer, the default first. Raises ConfigError where it cannot be had."""
 
-    def __init__(self, settings: Settings, memory: Memory, leases: Leases | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        memory: Memory,
+        leases: Leases | None = None,
+        background: Background | None = None,
+    ) -> None:
         self.condition = Condition("provider")
         """Whether all models are asked, or some given up on for now."""
         self.caches: list[Cached[Any]] = []
@@ -47,6 +54,7 @@ class Menu:
         self._catalogue = settings.catalogue
         self._memory = memory
         self._leases = leases
+        self._background = background or Background()
         self._providers: dict[str, Provider] = {}
         self._rooms: dict[str, Room] = {}
         self._scorers: dict[str, Scorer] = {}
@@ -179,7 +187,9 @@ class Menu:
                 tokens_per_minute=settings.tokens_per_minute,
                 longest_wait=settings.longest_wait,
             )
-            self._providers[name] = Provider(endpoint, allowance, condition=self.condition)
+            self._providers[name] = Provider(
+                endpoint, allowance, condition=self.condition, background=self._background
+            )
         return self._providers[name]
 
     def _room(self, provider: str) -> Room:

@@ -31,7 +31,8 @@ class RerankService:
     """`rerankd.v1.RerankService` over a Reranker.
 
     A call ends `margin` seconds before its deadline, and after `time_limit` seconds at the latest.
-    `replies` and `familiar` know what was answered before, and `epoch` gives the store's.
+    `replies` and `familiar` know what was answered before, `epoch` gives the store's, and
+    `make_way` is called for each call that no model was asked for.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class RerankService:
         replies: Replies,
         familiar: Familiar,
         epoch: Callable[[], int],
+        make_way: Callable[[], None],
         limits: Limits,
         margin: float,
         time_limit: float,
@@ -48,6 +50,7 @@ class RerankService:
         self._replies = replies
         self._familiar = familiar
         self._epoch = epoch
+        self._make_way = make_way
         self._limits = limits
         self._margin = margin
         self._time_limit = time_limit
@@ -131,7 +134,9 @@ class RerankService:
         return message
 
     def _tell(self, call: Call, model: str, usage: Usage) -> None:
-        """Log that a call was answered, and what it took."""
+        """Say that a call was answered, and what it took."""
+        if not usage.model_calls:
+            self._make_way()
         self._log.debug(
             "ranked",
             model=model,

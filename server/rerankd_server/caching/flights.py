@@ -179,3 +179,5 @@ class Flights:
             raise
         except Exception as error:  # noqa: BLE001  # raised where somebody waits
             purchase.crash(error)
+        finally:
+            purchase.lease = None  # it holds the purchase, too: no work for the garbage collector

@@ -45,7 +45,7 @@ class Flight:
     ) -> None:
         self.waiting: set[Waiter] = set()
         self.sender: Purchase | None = None
-        """Whose call it is; None where none is sent yet."""
+        """Whose call it is; None where none is sent yet, and once it is over."""
         self._key = key
         self._in_flight = in_flight
         self._leave_room = leave_room
@@ -99,6 +99,7 @@ class Flight:
             self._leave_room()
         if self._lease is not None:
             self._lease.give_back()
+        self.sender = None
         del self._in_flight[self._key]
         for purchase in list(self._purchases):
             self.leave(purchase)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from rerankd_server.background import Background
 from rerankd_server.clock import Clock, Handle
 from rerankd_server.condition import Condition
 from rerankd_server.errors import ProviderError
@@ -72,6 +73,7 @@ class Dispatcher:
     """Gives turns to call one model of a provider.
 
     `condition` tells whether it is given up on, and that `doing` fails; `who` names the provider.
+    In `background` sending waits for its turn: to send a call takes most of a millisecond.
     """
 
     def __init__(
@@ -81,8 +83,10 @@ class Dispatcher:
         condition: Condition | None = None,
         doing: str = "calls",
         who: str = THE_PROVIDER,
+        background: Background | None = None,
     ) -> None:
         self.condition = condition or Condition("provider")
+        self._background = background or Background()
         self._doing = doing
         self._who = who
         self._allowance = allowance
@@ -150,15 +154,15 @@ class Dispatcher:
 
     def _wake(self) -> None:
         """Have turns given soon, now that there may be more of them than before."""
-        if not self._is_awake:
+        if self._lines and not self._is_awake:
             self._is_awake = True
-            asyncio.get_running_loop().call_soon(self._give_turns)
+            self._background.soon(self._give_turns)
 
     def _give_turns(self) -> None:
         """Give a turn, and come back when there may be more.
 
-        Not several at once: to send a call takes most of a millisecond, and neither callers whose
-        answer is at hand nor those whose deadline comes must wait behind a hundred of them.
+        Not several at once: neither callers whose answer is at hand nor those whose deadline comes
+        must wait behind a hundred calls that are sent.
         """
         self._is_awake = False
         if self._alarm is not None:

@@ -92,41 +92,38 @@ class Inquiry(Generic[R, T]):
         Once every further call would fail, what is not sent yet is not sent. A group whose call the
         provider refuses is asked about in halves, so that it fails for the refused one alone.
         """
-        done: asyncio.Queue[tuple[Progress[T], int]] = asyncio.Queue()
-        waiting = deque(groups)
-        round_ = _Round(candidates)
-
-        tasks: set[asyncio.Task[None]] = set()
-
-        def start(more: int) -> None:
-            for _ in range(min(more, workers - len(tasks))):
-                task = asyncio.create_task(work())
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-
-        async def work() -> None:
-            while waiting:
-                progress, again = await self._ask(round_, waiting.popleft())
-                waiting.extendleft(reversed(again))
-                if round_.answered:  # until then, one by one: all may be refused alike
-                    start(len(waiting) - 1)
-                done.put_nowait((progress, len(again) - 1))
-
-        start(len(groups))
+        round_: _Round[T] = _Round(candidates, deque(groups), workers)
+        self._start(round_, len(groups))
         try:
             left = len(groups)
             while left:
-                news = [await done.get()]
-                while not done.empty():
-                    news.append(done.get_nowait())
+                news = [await round_.done.get()]
+                while not round_.done.empty():
+                    news.append(round_.done.get_nowait())
                 left += sum(change for _, change in news)
                 yield _together([progress for progress, _ in news])
         finally:
+            tasks = round_.tasks
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, round_: "_Round", group: Group) -> tuple[Progress[T], Sequence[Group]]:
+    def _start(self, round_: "_Round[T]", more: int) -> None:
+        """Have more tasks work, as far as there may be."""
+        for _ in range(min(more, round_.workers - len(round_.tasks))):
+            task = asyncio.create_task(self._work(round_))
+            round_.tasks.add(task)
+            task.add_done_callback(round_.tasks.discard)
+
+    async def _work(self, round_: "_Round[T]") -> None:
+        while round_.waiting:
+            progress, again = await self._ask(round_, round_.waiting.popleft())
+            round_.waiting.extendleft(reversed(again))
+            if round_.answered:  # until then, one by one: all may be refused alike
+                self._start(round_, len(round_.waiting) - 1)
+            round_.done.put_nowait((progress, len(again) - 1))
+
+    async def _ask(self, round_: "_Round[T]", group: Group) -> tuple[Progress[T], Sequence[Group]]:
         """Ask about `group`; gives what came of it, and what to ask about again."""
         candidates = round_.candidates
         wanted = [p for p in group.positions if candidates[p].wanted()]
@@ -175,10 +172,17 @@ class Inquiry(Generic[R, T]):
 
 
 @dataclass(slots=True)
-class _Round:
+class _Round(Generic[T]):
     """What one request's calls share."""
 
     candidates: Sequence[Candidate]
+    waiting: deque[Group]
+    """Groups that are still to be asked about."""
+    workers: int
+    """Most tasks."""
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    done: asyncio.Queue[tuple[Progress[T], int]] = field(default_factory=asyncio.Queue)
+    """Outcomes, and how many groups more there are to be asked about."""
     line: Line = field(default_factory=Line)
     lost: ProviderError | None = None
     """Why no further call is worth sending."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 
+from rerankd_server.background import Background
 from rerankd_server.clock import Clock
 from rerankd_server.condition import Condition
 from rerankd_server.errors import (
@@ -123,7 +124,8 @@ class Provider:
     """One endpoint, shared by everything that asks it.
 
     Each of its models is asked within `allowance`: providers' own limits are a model's, and so are
-    their failures. `condition` tells whether some model is given up on for now.
+    their failures. `condition` tells whether some model is given up on for now. What calls cost
+    here, when they are sent and when their replies are read, is spent in `background`.
     """
 
     def __init__(
@@ -132,8 +134,10 @@ class Provider:
         allowance: Allowance | None = None,
         clock: Clock | None = None,
         condition: Condition | None = None,
+        background: Background | None = None,
     ) -> None:
         self.condition = condition or Condition("provider")
+        self._background = background or Background()
         self._endpoint = endpoint
         self._allowance = allowance or Allowance()
         self._clock = clock or Clock()
@@ -143,7 +147,7 @@ class Provider:
     async def warm_up(self) -> "openai.AsyncOpenAI":
         """Load the SDK, which takes most of a second, in a thread of its own; gives its client."""
         if self._loading is None:
-            self._loading = asyncio.create_task(asyncio.to_thread(_load_client, self._endpoint))
+            self._loading = asyncio.create_task(asyncio.to_thread(self._load_client))
         return await asyncio.shield(self._loading)
 
     async def close(self) -> None:
@@ -153,6 +157,28 @@ class Provider:
         await asyncio.wait({self._loading})
         if self._loading.exception() is None:
             await self._loading.result().close()
+
+    def _load_client(self) -> "openai.AsyncOpenAI":
+        """Import the SDK and build its client. The SDK's own retries are off: ours are counted."""
+        import openai  # noqa: PLC0415  # slow
+
+        async def turn(_: object) -> None:
+            await self._background.turn()
+
+        endpoint = self._endpoint
+        logging.getLogger("openai").setLevel(logging.CRITICAL)  # at debug level it logs prompts
+        return openai.AsyncOpenAI(
+            api_key=endpoint.api_key or _NO_KEY,
+            base_url=endpoint.base_url or OPENAI,  # None would have the SDK read its own variable
+            timeout=endpoint.timeout,
+            max_retries=0,
+            default_headers=endpoint.headers,
+            http_client=openai.DefaultAioHttpClient(
+                timeout=endpoint.timeout,
+                # Replies that come together are read one by one.
+                event_hooks={"response": [turn]},
+            ),
+        )
 
     async def complete(self, model: str, errand: Errand, learnt: Learnt) -> Reply | None:
         """Send `errand` to `model` and give its reply, or None where it is wanted no more.
@@ -231,6 +257,7 @@ class Provider:
                 self.condition,
                 f"calls to {model} at {self._endpoint.who}",
                 self._endpoint.who,
+                self._background,
             )
         return self._dispatchers[model]
 
@@ -286,21 +313,6 @@ def _is_cancelled() -> bool:
     """Whether somebody has asked this task to end."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _load_client(endpoint: Endpoint) -> "openai.AsyncOpenAI":
-    """Import the SDK and build its client. The SDK's own retries are off: ours are counted."""
-    import openai  # noqa: PLC0415  # slow
-
-    logging.getLogger("openai").setLevel(logging.CRITICAL)  # at debug level it logs prompts
-    return openai.AsyncOpenAI(
-        api_key=endpoint.api_key or _NO_KEY,
-        base_url=endpoint.base_url or OPENAI,  # None would have the SDK read its own variable
-        timeout=endpoint.timeout,
-        max_retries=0,
-        default_headers=endpoint.headers,
-        http_client=openai.DefaultAioHttpClient(timeout=endpoint.timeout),
-    )
 
 
 def _translate_status(error: "openai.APIStatusError", endpoint: Endpoint) -> Exception:
