@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from rerankd_server.clock import Clock
+
 _PAUSE = 0.002
 """Seconds from one piece to the next, where there are others to be let through: a piece takes about
 half of that. (A call comes back to the event loop some five times before it is answered.)"""
@@ -17,14 +19,15 @@ class Background:
     What else is to be done comes between; and more than that while calls are answered at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or Clock()
         self._waiting: deque[Callable[[], None]] = deque()
         self._is_under_way = False
         self._let_through_until = 0.0
 
     def make_way(self) -> None:
         """Note that a call was answered that waited for nothing: more may follow."""
-        self._let_through_until = asyncio.get_running_loop().time() + _WHILE
+        self._let_through_until = self._clock.now() + _WHILE
 
     def soon(self, piece: Callable[[], None]) -> None:
         """Have `piece` called when it is its turn."""
@@ -45,8 +48,7 @@ class Background:
             self._is_under_way = False
             return
         self._waiting.popleft()()
-        loop = asyncio.get_running_loop()
-        if loop.time() < self._let_through_until:
-            loop.call_later(_PAUSE, self._go_on)
+        if self._clock.now() < self._let_through_until:
+            self._clock.later(_PAUSE, self._go_on)
         else:
-            loop.call_soon(self._go_on)
+            asyncio.get_running_loop().call_soon(self._go_on)

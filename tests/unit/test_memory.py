@@ -20,6 +20,10 @@ def score(value: float, at: int = 1000) -> Judgement:
     return Judgement(value, 10, 1, at, (0.0, 1.0), "m")
 
 
+def slim(value: float, at: int = 1000) -> Score:
+    return Score(value, 10, 1, at)
+
+
 class Now:
     """A clock that somebody sets."""
 
@@ -49,6 +53,7 @@ def forget(store: Store) -> None:
         return {}
 
     vars(store)["read"] = nothing
+    vars(store)["read_at_once"] = lambda _: {}
 
 
 async def values(memory: Memory, *asked: bytes) -> list[float | None]:
@@ -170,10 +175,31 @@ async def test_what_another_process_replaced_is_forgotten(store: Store, tmp_path
     await mine.write({one: score(0.1), two: score(0.1)})
     assert await values(theirs, one) == [0.1]
     await theirs.write({one: score(0.2)}, replacing=True)
-    assert recalled(mine, one) is None
     assert await values(mine, one) == [0.2]
     await another.close()
+    forget(store)
     assert recalled(mine, one)
+    assert recalled(mine, two) is None
+
+
+async def test_what_is_on_disk_is_recalled_and_kept(store: Store) -> None:
+    memory = Memory(store, ROOM)
+    one, two, three = keys(3)
+    await store.write({one: score(0.1), two: score(0.2)})
+    assert recalled(memory, one, three) is None
+    assert recalled(memory, two, one, two) == [slim(n) for n in (0.2, 0.1, 0.2)]
+    forget(store)
+    assert recalled(memory, one, two)
+
+
+async def test_what_grew_old_is_not_recalled(store: Store, clock: Now) -> None:
+    memory = Memory(store, ROOM)
+    (one,) = keys(1)
+    await memory.write({one: score(0.1)})
+    clock.time = 1061.0
+    assert recalled(memory, one) is None
+    await store.write({one: score(0.2, 1061)})
+    assert recalled(memory, one) == [slim(0.2, 1061)]
 
 
 async def test_ones_own_replacing_forgets_nothing(store: Store) -> None:
@@ -200,6 +226,7 @@ async def test_what_was_read_before_the_epoch_ended_is_not_kept(store: Store) ->
 
     vars(store)["read"] = overtaken
     assert await values(memory, one) == [0.1]
+    forget(store)
     assert recalled(memory, one) is None
 
 

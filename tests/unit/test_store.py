@@ -1,6 +1,7 @@
 """The store: what is committed stays, what is broken or planted reads as a miss."""
 
 import asyncio
+import itertools
 import os
 import pickle
 import shutil
@@ -18,6 +19,7 @@ from structlog.testing import capture_logs
 from rerankd_server.caching import database as database_module
 from rerankd_server.caching import store as store_module
 from rerankd_server.caching.envelope import seal
+from rerankd_server.caching.haste import Haste
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.errors import ConfigError
 from rerankd_server.scoring.scorer import Judgement, Score
@@ -35,8 +37,9 @@ async def opened(
     size_limit: int = SMALLEST_LIMIT,
     ttl: float | None = None,
     clock: Callable[[], float] = time.time,
+    haste: Haste | None = None,
 ) -> AsyncGenerator[Store]:
-    store = Store(folder, size_limit, ttl, clock)
+    store = Store(folder, size_limit, ttl, clock, haste)
     await store.open()
     try:
         yield store
@@ -57,6 +60,41 @@ async def test_what_is_written_is_read_also_after_a_restart(tmp_path: Path) -> N
     async with opened(tmp_path) as store:
         assert await store.count() == 11
         assert await store.read(list(scores)) == scores
+
+
+async def test_few_are_read_at_once(tmp_path: Path) -> None:
+    many = {key(n): SCORE for n in range(300)}
+    store = Store(tmp_path, SMALLEST_LIMIT)
+    assert store.read_at_once([key(1)]) is None
+    await store.open()
+    await store.write(many)
+    assert store.read_at_once([key(7), key(700)]) == {key(7): SCORE}
+    assert store.read_at_once(list(many)) is None
+    await store.close()
+    assert store.read_at_once([key(7)]) is None
+
+
+async def test_nobody_waits_for_a_slow_disk_twice(tmp_path: Path) -> None:
+    ticks = itertools.count()
+    haste = Haste(now=lambda: next(ticks), ran=lambda: 0.0)  # each look at the clock is a second
+    async with opened(tmp_path, haste=haste) as store:
+        await store.write({key(1): SCORE})
+        assert store.read_at_once([key(1)]) == {key(1): SCORE}
+        assert store.read_at_once([key(1)]) is None
+        assert await store.read([key(1)]) == {key(1): SCORE}
+        assert next(n for n in range(1000) if store.read_at_once([key(1)])) > 90
+
+
+async def test_a_read_at_once_that_fails_is_left_to_the_thread(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.write({key(1): SCORE})
+        with closing(database(tmp_path)) as planted:
+            planted.execute("DROP TABLE Cache")
+        with capture_logs() as logs:
+            assert store.read_at_once([key(1)]) is None
+            assert not logs
+            assert await store.read([key(1)]) == {}
+        assert [log["doing"] for log in logs if log["log_level"] == "warning"][:1] == ["read"]
 
 
 async def test_a_later_score_replaces_an_earlier_one(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from rerankd.v1 import rerank_pb2 as pb
+from rerankd_server.api.again import Again
 from rerankd_server.api.call import Call
 from rerankd_server.api.validation import Limits, fits
 from rerankd_server.caching.generations import Generations
@@ -66,15 +67,18 @@ class _Query(NamedTuple):
 class Familiar:
     """Remembers documents in at most about `limit` bytes; 0 for none at all.
 
-    `oldest` gives the Unix time before which scores are too old.
+    Only those of queries that come again are remembered. `oldest` gives the Unix time before which
+    scores are too old.
     """
 
     def __init__(self, limit: int, limits: Limits, oldest: Callable[[], float]) -> None:
         self._limit = limit
         self._limits = limits
         self._oldest = oldest
+        self._answered = Again(limit // 8)
+        """Queries, with all else that was asked."""
         self._kept: Generations[tuple[object, ...], _Query] = Generations(
-            limit, lambda query: query.size
+            limit - limit // 8, lambda query: query.size
         )
 
     def find(self, call: Call) -> Known | None:
@@ -108,7 +112,7 @@ class Familiar:
 
     def keep(self, call: Call, documents: Sequence[pb.Document], ranking: Ranking) -> None:
         """Remember the `documents` of `call`, which was answered with `ranking`, if it can be."""
-        if call.view is None or ranking.recalled is None:
+        if call.view is None or not self._answered.note(call.asked) or ranking.recalled is None:
             return
         query = self._kept.get(call.asked)
         if query is None or query.epoch != call.epoch:

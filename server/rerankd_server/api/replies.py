@@ -7,13 +7,14 @@ that is stored was replaced (see `caching.epoch`), and no score that it was made
 from collections.abc import Callable
 from typing import NamedTuple
 
+from rerankd_server.api.again import Again
 from rerankd_server.api.call import Call
 from rerankd_server.caching.generations import Generations
 from rerankd_server.reranker import Ranking
 from rerankd_server.scoring.scorer import Usage
 
-_ENTRY, _SEEN = 900, 120
-"""Bytes that a reply takes beside the two messages, and a sample altogether, as measured."""
+_ENTRY = 900
+"""Bytes that a reply takes beside the two messages, as measured."""
 _SAMPLE = 1024
 """Bytes at both ends of a request: there most requests differ."""
 
@@ -39,8 +40,8 @@ class Replies:
 
     def __init__(self, limit: int, oldest: Callable[[], float]) -> None:
         self._oldest = oldest
-        self._seen: Generations[int, bool] = Generations(limit // 8, lambda _: _SEEN)
-        """Requests that were answered, by their samples."""
+        self._answered = Again(limit // 8)
+        """Requests, by their samples."""
         self._kept: Generations[int, Reply] = Generations(limit - limit // 8, _size)
 
     def find(self, call: Call) -> Reply | None:
@@ -56,9 +57,7 @@ class Replies:
 
     def keep(self, call: Call, message: bytes, ranking: Ranking) -> None:
         """Remember what `call` was answered with, if it came before and all is from the cache."""
-        if not self._seen.get(call.sample):
-            self._seen.put(call.sample, True)
-        elif ranking.oldest is not None:
+        if self._answered.note(call.sample) and ranking.oldest is not None:
             reply = Reply(
                 call.data, message, ranking.model, ranking.usage, call.epoch, ranking.oldest
             )

@@ -48,8 +48,7 @@ _SIZES = (1, 8, 64, 512)
 """Keys in one statement: few numbers, so that each is prepared once."""
 
 _PLAIN = f"raw = 1 AND mode = {diskcache.core.MODE_RAW} AND filename IS NULL"
-_COUNT = "SELECT count(*) FROM (SELECT 1 FROM Cache WHERE key BETWEEN ? AND ? LIMIT ?)"
-_RANGE = f"SELECT key, value FROM Cache WHERE key BETWEEN ? AND ? AND {_PLAIN}"  # noqa: S608
+_RANGE = f"SELECT key, value FROM Cache WHERE key BETWEEN ? AND ? AND {_PLAIN} LIMIT ?"  # noqa: S608
 _EACH = {
     size: f"SELECT key, value FROM Cache WHERE key IN ({'?,' * (size - 1)}?) AND {_PLAIN}"  # noqa: S608
     for size in _SIZES
@@ -110,9 +109,9 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             query = queries.pop()
             ends = (query + b"\x00" * HALF, query + b"\xff" * HALF)
             most = 2 * len(keys) + _MORE
-            ((count,),) = self._sql(_COUNT, (*ends, most)).fetchall()
-            if count < most:
-                return list(self._sql(_RANGE, ends))
+            found = self._sql(_RANGE, (*ends, most)).fetchall()
+            if len(found) < most:
+                return list(found)
         rows: list[tuple[bytes, object]] = []
         for start in range(0, len(keys), _SIZES[-1]):
             some = keys[start : start + _SIZES[-1]]

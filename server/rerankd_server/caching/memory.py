@@ -47,10 +47,18 @@ class Memory:
         return found
 
     def recall(self, documents: Documents, of_query: bytes) -> Sequence[Finding] | None:
-        """Give the finding about each of `documents` at once, or None where one is not here."""
+        """Give the finding about each of `documents` at once, or None where that cannot be."""
         self._catch_up()
-        found = self._kept.get_all([key[HALF:] for key in keys_of(documents, of_query)])
-        return found if found and self._store.are_fresh(found) else None
+        keys = keys_of(documents, of_query)
+        found = self._kept.get_all([key[HALF:] for key in keys])
+        if found and self._store.are_fresh(found):
+            return found
+        stored = self._store.read_at_once(keys)
+        if not stored:
+            return None
+        self._kept.put_all({key[HALF:]: finding for key, finding in stored.items()})
+        found = [stored[key] for key in keys if key in stored]
+        return found if len(found) == len(keys) else None
 
     def _catch_up(self) -> None:
         """Forget all, if another process has replaced something."""
