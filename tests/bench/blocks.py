@@ -18,6 +18,8 @@ BLOCKS = 5
 SHOWN = Shape(100, 750)
 """The shape that is judged."""
 _CALLERS = 16
+_PARTS = 4
+"""In which the calls of 16 callers are made."""
 _WARM_UP = 3
 
 
@@ -31,7 +33,7 @@ class Calls:
     @classmethod
     def of(cls, shape: Shape) -> Self:
         if shape == SHOWN:
-            return cls(100, 640)
+            return cls(100, 1600)
         return {1: cls(60, 320), 20: cls(60, 320), 100: cls(30, 160), 1000: cls(6, 32)}[
             shape.documents
         ]
@@ -42,12 +44,12 @@ class Calls:
 
     @property
     def stocked(self) -> int:
-        return _WARM_UP + BLOCKS * (self.alone + self.all_together(DISK))
+        return BLOCKS * (_WARM_UP + self.alone + self.all_together(DISK))
 
 
 @dataclass
 class Measuring:
-    """One shape's measurements, block by block."""
+    """One shape's measurements, block by block, of `systems`, which may start anew between two."""
 
     systems: Mapping[str, System]
     shape: Shape
@@ -58,20 +60,29 @@ class Measuring:
     """Stocked queries so far."""
     alone: dict[str, list[Sequence[float]]] = field(default_factory=lambda: defaultdict(list))
     together: dict[str, list[Together]] = field(default_factory=lambda: defaultdict(list))
+    memory: dict[str, int] = field(default_factory=dict)
+    """Bytes, after the last block."""
 
     async def warm_up(self, one: Child) -> None:
         await take_turns(one, self._job(list(self.systems), _WARM_UP, seed=1))
 
     async def block(self, one: Child, many: Child, block: int) -> None:
-        """Measure all systems, in turns and then one by one, in any order."""
+        """Measure all systems, in turns and then one by one, several times in any order."""
         seed = 10 * block
         for name, times in (
             await take_turns(one, self._job(list(self.systems), self.calls.alone, seed + 2))
         ).items():
             self.alone[name].append(times)
-        for name in Random(seed).sample(list(self.systems), len(self.systems)):
-            job = self._job([name], self.calls.all_together(name), seed + 3, _CALLERS)
-            self.together[name].append(await call_together(many, job))
+        chance, runs = Random(seed), defaultdict[str, list[Together]](list)
+        for part in range(_PARTS):
+            for name in chance.sample(list(self.systems), len(self.systems)):
+                calls = max(_CALLERS, self.calls.all_together(name) // _PARTS)
+                if part * calls < self.calls.all_together(name):
+                    job = self._job([name], calls, 10 * seed + part, _CALLERS)
+                    runs[name].append(await call_together(many, job))
+        for name, each in runs.items():
+            self.together[name].append(sum(each[1:], each[0]))
+        self.memory = {name: memory_of(system.pid) for name, system in self.systems.items()}
 
     def _job(self, names: Sequence[str], calls: int, seed: int, callers: int = 1) -> Job:
         targets = [self.systems[name].target(self.shape, self.asked) for name in names]
@@ -97,7 +108,7 @@ class Measuring:
             rate_ratio=Spread.of(_over(self._rates(name), self._rates(self.base))),
             server_us=sum(run.server_cpu for run in runs) / calls / self.shape.documents * 1e6,
             caller_us=sum(run.own_cpu for run in runs) / calls * 1e6,
-            memory=memory_of(self.systems[name].pid) / (1 << 20),
+            memory=self.memory[name] / (1 << 20),
         )
 
     def _medians(self, name: str) -> Sequence[float]:

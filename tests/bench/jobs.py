@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from itertools import repeat
 from random import Random
 from typing import Self
@@ -71,6 +71,9 @@ class Together:
     seconds: float
     server_cpu: float
     own_cpu: float
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 async def take_turns(caller: Child, job: Job) -> Mapping[str, Sequence[float]]:

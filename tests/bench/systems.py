@@ -39,12 +39,14 @@ class System:
         return Target(self.name, self.address, self.pid, self.asks, query, first)
 
 
-@asynccontextmanager
-async def started(
-    folder: Path, queries: Mapping[Shape, int]
-) -> AsyncGenerator[Mapping[str, System]]:
-    """Start all systems, with as many different `queries` of each shape on disk."""
+async def fill(folder: Path, queries: Mapping[Shape, int]) -> None:
+    """Store as many different `queries` of each shape."""
     await stock(folder / "rerankd", _stocked(queries), BASE_URL)
+
+
+@asynccontextmanager
+async def started(folder: Path, shapes: Iterable[Shape]) -> AsyncGenerator[Mapping[str, System]]:
+    """Start all systems with what `fill` stored in `folder`."""
     async with (
         child("floor") as floor,
         child("floor", "--uvloop") as uvloop,
@@ -64,7 +66,7 @@ async def started(
         ]
         for server in (memory, disk):
             await settled(server.pid)
-        await _ask_once(plain[2], queries)
+        await _ask_once(plain[2], shapes)
         yield {system.name: system for system in systems}
 
 

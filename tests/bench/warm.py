@@ -11,7 +11,7 @@ from bench.figures import Warm, save
 from bench.machine import this_machine
 from bench.processes import child
 from bench.row import Bench, Row
-from bench.systems import DISK, FLOOR, NAIVE, SAME, SHUFFLED, UVLOOP, started
+from bench.systems import DISK, FLOOR, NAIVE, SAME, SHUFFLED, UVLOOP, fill, started
 from bench.wire import Shape
 
 _SHAPES = [Shape(count, length) for length in (100, 750, 4000) for count in (1, 20, 100, 1000)]
@@ -22,23 +22,27 @@ _LEAST_RATE = 0.75
 
 
 async def warm(shapes: Sequence[Shape], folder: Path, progress: Progress) -> Sequence[Row]:
-    """Measure all shapes, and judge one."""
+    """Measure all shapes, a block of each after each start, and judge one.
+
+    Every start is another: where a process's memory happens to lie makes up to a sixth.
+    """
     shown = progress.add_task("warm: filling the store", total=len(shapes) * BLOCKS)
-    figures: list[Warm] = []
-    stocked = {shape: Calls.of(shape).stocked for shape in shapes}
-    async with (
-        started(folder, stocked) as systems,
-        child("caller") as one,
-        child("caller") as many,
-    ):
-        for shape in shapes:
-            progress.update(shown, description=f"warm: {shape}")
-            measuring = Measuring(systems, shape, Calls.of(shape), FLOOR)
-            await measuring.warm_up(one)
-            for block in range(BLOCKS):
+    await fill(folder, {shape: Calls.of(shape).stocked for shape in shapes})
+    measurings = [Measuring({}, shape, Calls.of(shape), FLOOR) for shape in shapes]
+    for block in range(BLOCKS):
+        progress.update(shown, description="warm: starting")
+        async with (
+            started(folder, shapes) as systems,
+            child("caller") as one,
+            child("caller") as many,
+        ):
+            for measuring in measurings:
+                progress.update(shown, description=f"warm: {measuring.shape}")
+                measuring.systems = systems
+                await measuring.warm_up(one)
                 await measuring.block(one, many, block)
                 progress.advance(shown)
-            figures += measuring.figures()
+    figures = [each for measuring in measurings for each in measuring.figures()]
     progress.remove_task(shown)
     save("warm" if len(shapes) > 1 else "warm-quickly", figures)
     save("machine", [this_machine()])
