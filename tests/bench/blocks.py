@@ -19,7 +19,7 @@ SHOWN = Shape(100, 750)
 """The shape that is judged."""
 _CALLERS = 16
 _PARTS = 4
-"""In which the calls of 16 callers are made."""
+"""At most, in which the calls of 16 callers are made."""
 _WARM_UP = 3
 
 
@@ -76,9 +76,10 @@ class Measuring:
         chance, runs = Random(seed), defaultdict[str, list[Together]](list)
         for part in range(_PARTS):
             for name in chance.sample(list(self.systems), len(self.systems)):
-                calls = max(_CALLERS, self.calls.all_together(name) // _PARTS)
-                if part * calls < self.calls.all_together(name):
-                    job = self._job([name], calls, 10 * seed + part, _CALLERS)
+                calls = self.calls.all_together(name)
+                parts = min(_PARTS, calls // _CALLERS)
+                if part < parts:
+                    job = self._job([name], calls // parts, 10 * seed + part, _CALLERS)
                     runs[name].append(await call_together(many, job))
         for name, each in runs.items():
             self.together[name].append(sum(each[1:], each[0]))
