@@ -95,7 +95,7 @@ format: setup
 	$(BIN)/ruff format .
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 # A second server that speaks OpenAI's API, in an environment of its own.
 .venv-litellm/ready:

@@ -105,6 +105,9 @@ model. The calls that the cache answers are made alone, too, before and after.
 
 {mixed}
 
+While there are calls that the cache answers, what models are asked makes way: a process then sends
+and reads about 250 calls a second at most.
+
 ## Measure it yourself
 
 `make bench` takes five minutes, and prints a table; `make bench FLAGS=--quick` half a minute.

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from structlog.testing import capture_logs
@@ -95,6 +96,24 @@ async def test_a_read_at_once_that_fails_is_left_to_the_thread(tmp_path: Path) -
             assert not logs
             assert await store.read([key(1)]) == {}
         assert [log["doing"] for log in logs if log["log_level"] == "warning"][:1] == ["read"]
+
+
+async def test_a_read_at_once_tells_that_reading_works_again(tmp_path: Path) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise OSError("no disk")
+
+    async with opened(tmp_path) as store:
+        await store.write({key(1): SCORE})
+        with capture_logs() as logs:
+            vars(store)["_read"] = fail
+            assert await store.read([key(1)]) == {}
+            assert store.read_at_once([key(1)]) is None
+            del vars(store)["_read"]
+            assert store.read_at_once([key(1)]) == {key(1): SCORE}
+    assert [(log["event"], log["doing"]) for log in logs] == [
+        ("cache fails", "read"),
+        ("cache works again", "read"),
+    ]
 
 
 async def test_a_later_score_replaces_an_earlier_one(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class RerankService:
 
     A call ends `margin` seconds before its deadline, and after `time_limit` seconds at the latest.
     `replies` and `familiar` know what was answered before, `epoch` gives the store's, and
-    `make_way` is called for each call that no model was asked for.
+    `make_way` is called for each call that waited for no model.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class RerankService:
 
     def _tell(self, call: Call, model: str, usage: Usage) -> None:
         """Say that a call was answered, and what it took."""
-        if not usage.model_calls:
+        if not (usage.model_calls or usage.shared_pairs):
             self._make_way()
         self._log.debug(
             "ranked",

@@ -124,9 +124,11 @@ class Store:
             return None
         try:
             with self._haste.watched():
-                return self._read(keys, self._database)
+                found = self._read(keys, self._database)
         except database.FAILURES:
             return None  # `read` will meet it again, and do what has to be done
+        self.condition.works("read")
+        return found
 
     async def write(self, scores: Mapping[bytes, Finding]) -> None:
         """Store `scores`; when this returns they are committed, and survive the process's death.
