@@ -65,11 +65,11 @@ class App:
         limits = Limits(
             settings.max_documents, settings.max_query_chars, settings.max_message_bytes
         )
-        recent, oldest = settings.recent_size // 2, self._store.oldest
+        recent = settings.recent_size // 2
         service = RerankService(
             reranker,
-            Replies(recent, oldest),
-            Familiar(recent, limits, oldest),
+            Replies(recent, self._store.oldest),
+            Familiar(recent, limits, self._store.are_fresh),
             lambda: self._store.epoch.now,
             self._background.make_way,
             limits,

@@ -151,11 +151,8 @@ class Menu:
         key = (frozenset(scorer.identity.items()), calls)
         if key not in self._leaves:
             # What costs nothing is sooner had anew than waited for: it asks for no lease.
-            cache = (
-                Cached(scorer, self._memory, self._room(made.provider), self._leases)
-                if made
-                else Cached(scorer, self._memory, Room())
-            )
+            leases, room = (self._leases, self._room(made.provider)) if made else (None, Room())
+            cache = Cached(scorer, self._memory, room, leases)
             self.caches.append(cache)
             self._leaves[key] = Priced(cache, self._price(made) if made else _FREE)
         return self._leaves[key]

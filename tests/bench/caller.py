@@ -27,7 +27,8 @@ import grpc
 from bench import cohere
 from bench.jobs import Job, Target, Together
 from bench.processes import cpu_seconds
-from bench.wire import METHOD, OPTIONS, Requests
+from bench.wire import METHOD, Requests
+from support.options import UNLIMITED
 
 
 @dataclass
@@ -76,7 +77,7 @@ class _Caller:
             if target.asks == "json":
                 self._calls[address] = cohere.blocking_call(address)
             else:
-                channel = grpc.insecure_channel(address, options=OPTIONS)
+                channel = grpc.insecure_channel(address, options=UNLIMITED)
                 self._calls[address] = cast("Any", channel.unary_unary(METHOD))
         return self._calls[address]
 
@@ -87,7 +88,7 @@ async def _connected(target: Target) -> AsyncGenerator[Callable[[bytes], Awaitab
         async with cohere.connected(target.address) as call:
             yield call
     else:
-        async with grpc.aio.insecure_channel(target.address, options=OPTIONS) as channel:
+        async with grpc.aio.insecure_channel(target.address, options=UNLIMITED) as channel:
             await channel.channel_ready()
             yield cast("Any", channel.unary_unary(METHOD))
 

@@ -16,10 +16,10 @@ from typing import Any
 
 import grpc
 from bench.texts import texts
-from support.server import UNLIMITED, ask
+from bench.wire import METHOD
+from support.options import UNLIMITED
+from support.server import ask
 from support.workers import OWN_CONNECTION
-
-METHOD = "/rerankd.v1.RerankService/RerankOnce"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp import web
 
+from support.http import listening
 from support.litellm import KEY
 
 MODEL = "rerank"
@@ -74,11 +75,5 @@ async def upstream() -> AsyncGenerator[Upstream]:
     fake = Upstream()
     app = web.Application(client_max_size=1 << 30)
     app.router.add_post("/{version}/rerank", fake.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    fake.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with listening(app) as fake.address:
         yield fake
-    finally:
-        await runner.cleanup()

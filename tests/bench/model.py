@@ -1,6 +1,6 @@
 """A model on loopback that takes its time, in a process of its own: `python -m bench.model`.
 
-It prints its port. Every call gets the same reply, of the size that OpenAI's has with 20
+It prints its address. Every call gets the same reply, of the size that OpenAI's has with 20
 log-probabilities, so that it costs little here and as much as a real one in whoever reads it.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from bench.limits import Bucket, Limit, Unlimited, Window
+from support.http import listening
 
 _LIMITS: Mapping[str, type[Limit]] = {"none": Unlimited, "bucket": Bucket, "window": Window}
 _TOKENS = [f"{n}" for n in range(11)] + [f" {n}" for n in range(9)]
@@ -117,11 +118,9 @@ async def _serve(model: Model) -> None:
     app.router.add_post("/v1/chat/completions", model.complete)
     app.router.add_post("/latency", model.change_latency)
     app.router.add_get("/counts", model.counts)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-    print(runner.addresses[0][1], flush=True)  # noqa: T201
-    await asyncio.Event().wait()
+    async with listening(app, backlog=1024, access_log=None) as address:
+        print(address, flush=True)  # noqa: T201
+        await asyncio.Event().wait()
 
 
 def main() -> None:

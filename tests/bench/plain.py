@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-from bench.wire import OPTIONS
 from rerankd.v1 import rerank_pb2 as pb
+from support.options import UNLIMITED
 
 Answer = Callable[[pb.RerankRequest], Awaitable[Any]]
 
@@ -21,7 +21,7 @@ async def serve(answer: Answer, serializer: Callable[[Any], bytes] | None = None
     async def handle(request: pb.RerankRequest, context: object) -> Any:
         return await answer(request)
 
-    server = grpc.aio.server(options=OPTIONS)
+    server = grpc.aio.server(options=UNLIMITED)
     method: Any = grpc.unary_unary_rpc_method_handler(
         handle,
         request_deserializer=pb.RerankRequest.FromString,

@@ -79,7 +79,7 @@ async def child(module: str, *arguments: str) -> AsyncGenerator[Child]:
 async def model(latency: float, *flags: str) -> AsyncGenerator[ModelProcess]:
     """Run a model that takes `latency` seconds."""
     async with child("model", f"--latency={latency}", *flags) as process:
-        yield ModelProcess(f"http://127.0.0.1:{int(await process.lines.readline())}")
+        yield ModelProcess((await process.lines.readline()).decode().strip())
 
 
 @asynccontextmanager

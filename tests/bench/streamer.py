@@ -16,8 +16,9 @@ from typing import Any
 import grpc
 from bench.figures import p99
 from bench.processes import Child
-from bench.wire import METHOD, OPTIONS, Requests, Shape, query_of
+from bench.wire import METHOD, Requests, Shape, query_of
 from rerankd.v1 import rerank_pb2 as pb
+from support.options import UNLIMITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ async def _run(job: Stream) -> Streamed:
     times = [0.0] * len(requests)
     replies = [b""] * len(requests)
     late: list[float] = []
-    async with grpc.aio.insecure_channel(job.address, options=OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(job.address, options=UNLIMITED) as channel:
         call: Any = channel.unary_unary(METHOD)
         await channel.channel_ready()
         start = time.perf_counter() + 0.1

@@ -10,7 +10,8 @@ import grpc
 from bench.jobs import Target
 from bench.processes import child, settled
 from bench.stock import BASE_URL, stock
-from bench.wire import METHOD, OPTIONS, Requests, Shape, query_of
+from bench.wire import METHOD, Requests, Shape, query_of
+from support.options import UNLIMITED
 from support.process import serving
 
 FLOOR, UVLOOP, SHUFFLED, SAME, DISK, NAIVE = SYSTEMS = (
@@ -84,7 +85,7 @@ def _fresh(shape: Shape) -> str:
 
 async def _ask_once(address: str, shapes: Iterable[Shape]) -> None:
     """Have the naive loop make its scores up."""
-    async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+    async with grpc.aio.insecure_channel(address, options=UNLIMITED) as channel:
         call: Any = channel.unary_unary(METHOD)
         for shape in shapes:
             await call(next(Requests(shape).same(str(shape))))

@@ -8,7 +8,6 @@ from bench.texts import long_texts
 from rerankd.v1 import rerank_pb2 as pb
 
 METHOD = "/rerankd.v1.RerankService/RerankOnce"
-OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
+from support.http import listening
+
 
 @dataclass(frozen=True)
 class Call:
@@ -95,14 +97,9 @@ async def fake_provider(answer: Answer) -> AsyncGenerator[FakeProvider]:
     app = web.Application(client_max_size=1 << 30)
     app.router.add_post("/v1/chat/completions", fake.handle)
     app.router.add_post("/v1/embeddings", fake.handle_embeddings)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    fake.base_url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    try:
+    async with listening(app, handler_cancellation=True, shutdown_timeout=0.1) as address:
+        fake.base_url = f"{address}/v1"
         yield fake
-    finally:
-        await runner.cleanup()
 
 
 def completion(

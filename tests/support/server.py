@@ -12,6 +12,7 @@ from rerankd.v1 import rerank_pb2 as pb
 from rerankd.v1.rerank_pb2_grpc import RerankServiceStub
 from rerankd_server.app import App
 from rerankd_server.config import Settings
+from support.options import UNLIMITED
 
 if TYPE_CHECKING:
     from rerankd.v1.rerank_pb2_grpc import RerankServiceAsyncStub
@@ -22,10 +23,6 @@ else:
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-UNLIMITED = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-)
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.errors import ShuttingDownError
 from rerankd_server.scoring.scorer import CacheMode, Finding, Reason, Score, Source, Unscored, Usage
 from support.clock import SetClock, settle
-from support.flights import PLACES, GatedScorer, Parts
+from support.flights import PLACES, Call, GatedScorer, Parts
 from support.other_process import OtherProcess, other_process
 
 THEIRS = 0.9
@@ -54,6 +54,19 @@ async def parts(store: Store) -> AsyncGenerator[Parts]:
 async def other(store: Store, tmp_path: Path) -> AsyncGenerator[OtherProcess]:
     async with other_process(tmp_path) as process:
         yield process
+
+
+async def sent(parts: Parts, *texts: str) -> Call:
+    """Have a request ask for these documents, and wait until all are sent."""
+    call = parts.call(*texts)
+    await parts.scorer.until_sent(len(texts))
+    return call
+
+
+async def leases_now(other: OtherProcess, text: str) -> bool:
+    """Whether the other process gets a lease of the pair, after another look."""
+    await other.look()
+    return await other.lease(key(text))
 
 
 async def elsewhere(parts: Parts, text: str) -> None:
@@ -268,13 +281,11 @@ async def test_who_wants_a_new_score_asks_for_no_lease(
 async def test_a_lease_is_given_back_as_soon_as_the_pair_lands(
     parts: Parts, other: OtherProcess
 ) -> None:
-    call = parts.call("a", "b")
-    await parts.scorer.until_sent(2)
+    call = await sent(parts, "a", "b")
     parts.scorer.answer("a")
     while not call.found:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    await other.look()
-    assert await other.lease(key("a"))
+    assert await leases_now(other, "a")
     assert not await other.lease(key("b"))
     parts.scorer.answer("b")
     await call.result()
@@ -287,40 +298,34 @@ async def test_a_lease_is_given_back_however_the_call_ends(
     parts: Parts, other: OtherProcess, outcome: Score | Unscored | Exception
 ) -> None:
     parts.scorer.outcomes["a"] = outcome
-    call = parts.call("a")
-    await parts.scorer.until_sent(1)
+    call = await sent(parts, "a")
     assert not await other.lease(key("a"))
     parts.scorer.answer("a")
     await asyncio.wait({call.task})
     if isinstance(outcome, Exception):
         assert call.task.exception() is outcome
-    await other.look()
-    assert await other.lease(key("a"))
+    assert await leases_now(other, "a")
 
 
 async def test_a_lease_is_given_back_where_a_call_is_given_up(
     parts: Parts, other: OtherProcess
 ) -> None:
-    call = parts.call("a")
-    await parts.scorer.until_sent(1)
+    call = await sent(parts, "a")
     parts.cached.dismiss()
     with pytest.raises(ShuttingDownError):
         await call.task
     assert not await other.lease(key("a"))  # it is sent, and may land still
     await parts.cached.give_up()
-    await other.look()
-    assert await other.lease(key("a"))
+    assert await leases_now(other, "a")
 
 
 async def test_a_lease_outlives_the_caller_until_what_was_sent_is_stored(
     parts: Parts, other: OtherProcess
 ) -> None:
-    call = parts.call("a")
-    await parts.scorer.until_sent(1)
+    call = await sent(parts, "a")
     await call.leave()
     assert not await other.lease(key("a"))
     parts.scorer.answer("a")
     await parts.cached.drain()
     assert await parts.store.count() == 1
-    await other.look()
-    assert await other.lease(key("a"))
+    assert await leases_now(other, "a")

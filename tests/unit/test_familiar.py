@@ -23,7 +23,10 @@ class World:
     oldest = 0.0
 
     def __init__(self, room: int = ROOM, limits: Limits | None = None) -> None:
-        self.familiar = Familiar(room, limits or Limits(), lambda: self.oldest)
+        self.familiar = Familiar(room, limits or Limits(), self.are_fresh)
+
+    def are_fresh(self, scores: Sequence[Score]) -> bool:
+        return all(score.scored_at >= self.oldest for score in scores)
 
     def ask(self, *documents: str | pb.Document, **fields: Any) -> Known | None:
         """What is known; where it is not all, the request is answered twice, and remembered."""

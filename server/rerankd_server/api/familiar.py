@@ -67,14 +67,16 @@ class _Query(NamedTuple):
 class Familiar:
     """Remembers documents in at most about `limit` bytes; 0 for none at all.
 
-    Only those of queries that come again are remembered. `oldest` gives the Unix time before which
-    scores are too old.
+    Only those of queries that come again are remembered. `are_fresh` tells whether none of
+    some scores is too old.
     """
 
-    def __init__(self, limit: int, limits: Limits, oldest: Callable[[], float]) -> None:
+    def __init__(
+        self, limit: int, limits: Limits, are_fresh: Callable[[Sequence[Score]], bool]
+    ) -> None:
         self._limit = limit
         self._limits = limits
-        self._oldest = oldest
+        self._are_fresh = are_fresh
         self._answered = Again(limit // 8)
         """Queries, with all else that was asked."""
         self._kept: Generations[tuple[object, ...], _Query] = Generations(
@@ -98,7 +100,7 @@ class Familiar:
             scores = [*map(query.scores.__getitem__, documents)]
         except KeyError:
             return None
-        if (oldest := self._oldest()) and any(score.scored_at < oldest for score in scores):
+        if not self._are_fresh(scores):
             return None
         ids = [query.ids.get(each, "") for each in documents] if query.ids else ()
         return Known(

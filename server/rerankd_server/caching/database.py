@@ -109,10 +109,10 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             query = queries.pop()
             ends = (query + b"\x00" * HALF, query + b"\xff" * HALF)
             most = 2 * len(keys) + _MORE
-            found = self._sql(_RANGE, (*ends, most)).fetchall()
-            if len(found) < most:
-                return list(found)
-        rows: list[tuple[bytes, object]] = []
+            rows: list[tuple[bytes, object]] = self._sql(_RANGE, (*ends, most)).fetchall()
+            if len(rows) < most:
+                return rows
+        rows = []
         for start in range(0, len(keys), _SIZES[-1]):
             some = keys[start : start + _SIZES[-1]]
             size = next(size for size in _SIZES if size >= len(some))

@@ -43,7 +43,7 @@ class Memory:
             found.update(stored)
             # Something newer may have been written meanwhile.
             if self._store.epoch.now == epoch and self._writes == writes:
-                self._kept.put_all({key[HALF:]: finding for key, finding in stored.items()})
+                self._keep(stored)
         return found
 
     def recall(self, documents: Documents, of_query: bytes) -> Sequence[Finding] | None:
@@ -56,9 +56,12 @@ class Memory:
         stored = self._store.read_at_once(keys)
         if not stored:
             return None
-        self._kept.put_all({key[HALF:]: finding for key, finding in stored.items()})
+        self._keep(stored)
         found = [stored[key] for key in keys if key in stored]
         return found if len(found) == len(keys) else None
+
+    def _keep(self, findings: Mapping[bytes, Finding]) -> None:
+        self._kept.put_all({key[HALF:]: finding for key, finding in findings.items()})
 
     def _catch_up(self) -> None:
         """Forget all, if another process has replaced something."""
@@ -73,7 +76,7 @@ class Memory:
         """
         await self._store.write(findings)
         self._writes += 1
-        self._kept.put_all({key[HALF:]: _slim(finding) for key, finding in findings.items()})
+        self._keep({key: _slim(finding) for key, finding in findings.items()})
         if replacing:
             is_mine = self._epoch == self._store.epoch.now
             self._store.epoch.advance()

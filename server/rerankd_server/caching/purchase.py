@@ -4,8 +4,8 @@ A flight is one pair on its way; a purchase is all that one request asks the sco
 stand in the queues of several purchases, and whichever comes to it first sends the call; the others
 pass it over. So nobody waits behind another's queue. Nor does anybody behind another process's: a
 pair is leased only when its turn comes, and one that is being bought elsewhere is passed over too;
-see `elsewhere.py`. When a pair lands its flight is forgotten, and
-everyone who waits is told: the score, or the failure.
+see `elsewhere.py`. When a pair lands its flight is forgotten, and everyone who waits is told: the
+score, or the failure.
 
 A flight belongs to nobody. Who leaves only stops waiting: what is sent is paid for, so it lands and
 is stored; what is not sent yet and nobody waits for any more is dropped. A purchase ends when it
