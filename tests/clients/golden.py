@@ -139,6 +139,8 @@ def ranking_of(said: Mapping[str, Any]) -> pb.RerankResponse:
             result.source = -1  # type: ignore[assignment]
         if result.unscored_reason not in pb.UnscoredReason.values():
             result.unscored_reason = -1  # type: ignore[assignment]
+        if result.unscored_detail not in pb.UnscoredDetail.values():
+            result.unscored_detail = -1  # type: ignore[assignment]
     return ranking
 
 

@@ -23,6 +23,7 @@ from rerankd import (
     RerankError,
     Result,
     ScoreSource,
+    UnscoredDetail,
     UnscoredReason,
 )
 
@@ -173,6 +174,7 @@ def _ranking(ranking: Ranking) -> Event:
             savedUsd=usage.saved_usd,
             savedPromptTokens=usage.saved_prompt_tokens,
             savedCompletionTokens=usage.saved_completion_tokens,
+            pendingCalls=usage.pending_calls,
         ),
     )
 
@@ -185,13 +187,16 @@ def _result(result: Result) -> Event:
         relevanceScore=result.score,
         source=_enum(result.source, "SCORE_SOURCE"),
         unscoredReason=_enum(result.unscored_reason, "UNSCORED_REASON"),
+        unscoredDetail=_enum(result.unscored_detail, "UNSCORED_DETAIL"),
         document=document
         and _present(text=document.text, id=document.id, priorScore=document.prior_score),
     )
 
 
-def _enum(value: ScoreSource | UnscoredReason | None, prefix: str) -> str | int | None:
-    if value in (ScoreSource.UNKNOWN, UnscoredReason.UNKNOWN):
+def _enum(
+    value: ScoreSource | UnscoredReason | UnscoredDetail | None, prefix: str
+) -> str | int | None:
+    if value in (ScoreSource.UNKNOWN, UnscoredReason.UNKNOWN, UnscoredDetail.UNKNOWN):
         return -1
     return f"{prefix}_{value.name}" if value else None
 

@@ -222,14 +222,24 @@ class Busy:
 
 
 async def _newer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
-    """Answer as a later version may: with values and a field that nobody knows yet."""
+    """Answer as a later version may: with values and a field that nobody knows yet.
+
+    Beside them are those that are known: each detail, and calls that are pending.
+    """
+    refused = pb.UNSCORED_REASON_REFUSED
+    details = (*pb.UnscoredDetail.values(), 97)
     known = pb.RerankResponse(
         results=[
             pb.RankedDocument(index=1, id="b", relevance_score=0.9, source=98),  # type: ignore[arg-type]
             pb.RankedDocument(index=0, id="a", unscored_reason=99),  # type: ignore[arg-type]
+            *(
+                pb.RankedDocument(index=n, unscored_reason=refused, unscored_detail=detail)  # type: ignore[arg-type]
+                for n, detail in enumerate(details, start=2)
+            ),
         ],
         is_final=True,
         model="judge",
+        usage=pb.Usage(unscored_pairs=7, model_calls=9, pending_calls=2),
     )
     unknown_field = bytes([0xC2, 0x3E, 0x03]) + b"new"  # number 1000, three bytes
     return known.SerializeToString() + unknown_field

@@ -241,6 +241,62 @@ func (UnscoredReason) EnumDescriptor() ([]byte, []int) {
 	return file_rerankd_v1_rerank_proto_rawDescGZIP(), []int{2}
 }
 
+// What made a model's reply no score.
+type UnscoredDetail int32
+
+const (
+	UnscoredDetail_UNSCORED_DETAIL_UNSPECIFIED UnscoredDetail = 0
+	UnscoredDetail_UNSCORED_DETAIL_CUT_OFF     UnscoredDetail = 1 // the reply was cut off at its token limit
+	UnscoredDetail_UNSCORED_DETAIL_EMPTY_REPLY UnscoredDetail = 2 // the reply holds no text at all
+	UnscoredDetail_UNSCORED_DETAIL_UNREADABLE  UnscoredDetail = 3 // the reply holds no label, or more than one
+	UnscoredDetail_UNSCORED_DETAIL_DECLINED    UnscoredDetail = 4 // the model, or the provider's filter, declined
+)
+
+// Enum value maps for UnscoredDetail.
+var (
+	UnscoredDetail_name = map[int32]string{
+		0: "UNSCORED_DETAIL_UNSPECIFIED",
+		1: "UNSCORED_DETAIL_CUT_OFF",
+		2: "UNSCORED_DETAIL_EMPTY_REPLY",
+		3: "UNSCORED_DETAIL_UNREADABLE",
+		4: "UNSCORED_DETAIL_DECLINED",
+	}
+	UnscoredDetail_value = map[string]int32{
+		"UNSCORED_DETAIL_UNSPECIFIED": 0,
+		"UNSCORED_DETAIL_CUT_OFF":     1,
+		"UNSCORED_DETAIL_EMPTY_REPLY": 2,
+		"UNSCORED_DETAIL_UNREADABLE":  3,
+		"UNSCORED_DETAIL_DECLINED":    4,
+	}
+)
+
+func (x UnscoredDetail) Enum() *UnscoredDetail {
+	p := new(UnscoredDetail)
+	*p = x
+	return p
+}
+
+func (x UnscoredDetail) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UnscoredDetail) Descriptor() protoreflect.EnumDescriptor {
+	return file_rerankd_v1_rerank_proto_enumTypes[3].Descriptor()
+}
+
+func (UnscoredDetail) Type() protoreflect.EnumType {
+	return &file_rerankd_v1_rerank_proto_enumTypes[3]
+}
+
+func (x UnscoredDetail) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UnscoredDetail.Descriptor instead.
+func (UnscoredDetail) EnumDescriptor() ([]byte, []int) {
+	return file_rerankd_v1_rerank_proto_rawDescGZIP(), []int{3}
+}
+
 // One query and its candidates. The whole message may take up to 64 MiB (the server's
 // `max_message_bytes`).
 type RerankRequest struct {
@@ -523,9 +579,12 @@ type RankedDocument struct {
 	// set beside it.
 	UnscoredReason UnscoredReason `protobuf:"varint,5,opt,name=unscored_reason,json=unscoredReason,proto3,enum=rerankd.v1.UnscoredReason" json:"unscored_reason,omitempty"`
 	// Set where the request asked for `return_documents`.
-	Document      *Document `protobuf:"bytes,6,opt,name=document,proto3" json:"document,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Document *Document `protobuf:"bytes,6,opt,name=document,proto3" json:"document,omitempty"`
+	// What made the model's reply no score, where `unscored_reason` is REFUSED; UNSPECIFIED otherwise,
+	// or where it is not known.
+	UnscoredDetail UnscoredDetail `protobuf:"varint,7,opt,name=unscored_detail,json=unscoredDetail,proto3,enum=rerankd.v1.UnscoredDetail" json:"unscored_detail,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RankedDocument) Reset() {
@@ -600,6 +659,13 @@ func (x *RankedDocument) GetDocument() *Document {
 	return nil
 }
 
+func (x *RankedDocument) GetUnscoredDetail() UnscoredDetail {
+	if x != nil {
+		return x.UnscoredDetail
+	}
+	return UnscoredDetail_UNSCORED_DETAIL_UNSPECIFIED
+}
+
 // What one call used. Pairs are distinct (query, document) pairs: a document sent twice counts once,
 // and once for each part of a model that combines several. A document of such a model whose better
 // score could not be had counts as unscored, though a lesser score stands in for it.
@@ -609,7 +675,7 @@ type Usage struct {
 	ScoredPairs      int32                  `protobuf:"varint,2,opt,name=scored_pairs,json=scoredPairs,proto3" json:"scored_pairs,omitempty"`                // scores that this call bought
 	SharedPairs      int32                  `protobuf:"varint,3,opt,name=shared_pairs,json=sharedPairs,proto3" json:"shared_pairs,omitempty"`                // scores from calls that other requests had in flight
 	UnscoredPairs    int32                  `protobuf:"varint,4,opt,name=unscored_pairs,json=unscoredPairs,proto3" json:"unscored_pairs,omitempty"`          // pairs that got no score; pending ones are not counted
-	ModelCalls       int32                  `protobuf:"varint,5,opt,name=model_calls,json=modelCalls,proto3" json:"model_calls,omitempty"`                   // calls sent to the provider, repeated attempts included
+	ModelCalls       int32                  `protobuf:"varint,5,opt,name=model_calls,json=modelCalls,proto3" json:"model_calls,omitempty"`                   // calls sent to the provider, with repeated attempts and pending ones
 	PromptTokens     int64                  `protobuf:"varint,6,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`             // as the provider counts them; 0 where it does not say
 	CompletionTokens int64                  `protobuf:"varint,7,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"` // likewise
 	// US dollars that this call spent. Absent where the price of a model that was asked is not known.
@@ -620,8 +686,11 @@ type Usage struct {
 	// Tokens that the cached and shared pairs took when they were bought.
 	SavedPromptTokens     int64 `protobuf:"varint,10,opt,name=saved_prompt_tokens,json=savedPromptTokens,proto3" json:"saved_prompt_tokens,omitempty"`
 	SavedCompletionTokens int64 `protobuf:"varint,11,opt,name=saved_completion_tokens,json=savedCompletionTokens,proto3" json:"saved_completion_tokens,omitempty"` // likewise
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// Of `model_calls`, those that were sent and not answered when this message was sent: their cost
+	// is not in this message.
+	PendingCalls  int32 `protobuf:"varint,12,opt,name=pending_calls,json=pendingCalls,proto3" json:"pending_calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
@@ -727,6 +796,13 @@ func (x *Usage) GetSavedPromptTokens() int64 {
 func (x *Usage) GetSavedCompletionTokens() int64 {
 	if x != nil {
 		return x.SavedCompletionTokens
+	}
+	return 0
+}
+
+func (x *Usage) GetPendingCalls() int32 {
+	if x != nil {
+		return x.PendingCalls
 	}
 	return 0
 }
@@ -953,15 +1029,16 @@ const file_rerankd_v1_rerank_proto_rawDesc = "" +
 	"\aresults\x18\x01 \x03(\v2\x1a.rerankd.v1.RankedDocumentR\aresults\x12\x19\n" +
 	"\bis_final\x18\x02 \x01(\bR\aisFinal\x12\x14\n" +
 	"\x05model\x18\x03 \x01(\tR\x05model\x12'\n" +
-	"\x05usage\x18\x04 \x01(\v2\x11.rerankd.v1.UsageR\x05usage\"\xa0\x02\n" +
+	"\x05usage\x18\x04 \x01(\v2\x11.rerankd.v1.UsageR\x05usage\"\xe5\x02\n" +
 	"\x0eRankedDocument\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12,\n" +
 	"\x0frelevance_score\x18\x03 \x01(\x01H\x00R\x0erelevanceScore\x88\x01\x01\x12/\n" +
 	"\x06source\x18\x04 \x01(\x0e2\x17.rerankd.v1.ScoreSourceR\x06source\x12C\n" +
 	"\x0funscored_reason\x18\x05 \x01(\x0e2\x1a.rerankd.v1.UnscoredReasonR\x0eunscoredReason\x120\n" +
-	"\bdocument\x18\x06 \x01(\v2\x14.rerankd.v1.DocumentR\bdocumentB\x12\n" +
-	"\x10_relevance_score\"\xcf\x03\n" +
+	"\bdocument\x18\x06 \x01(\v2\x14.rerankd.v1.DocumentR\bdocument\x12C\n" +
+	"\x0funscored_detail\x18\a \x01(\x0e2\x1a.rerankd.v1.UnscoredDetailR\x0eunscoredDetailB\x12\n" +
+	"\x10_relevance_score\"\xf4\x03\n" +
 	"\x05Usage\x12!\n" +
 	"\fcached_pairs\x18\x01 \x01(\x05R\vcachedPairs\x12!\n" +
 	"\fscored_pairs\x18\x02 \x01(\x05R\vscoredPairs\x12!\n" +
@@ -975,7 +1052,8 @@ const file_rerankd_v1_rerank_proto_rawDesc = "" +
 	"\tsaved_usd\x18\t \x01(\x01H\x01R\bsavedUsd\x88\x01\x01\x12.\n" +
 	"\x13saved_prompt_tokens\x18\n" +
 	" \x01(\x03R\x11savedPromptTokens\x126\n" +
-	"\x17saved_completion_tokens\x18\v \x01(\x03R\x15savedCompletionTokensB\v\n" +
+	"\x17saved_completion_tokens\x18\v \x01(\x03R\x15savedCompletionTokens\x12#\n" +
+	"\rpending_calls\x18\f \x01(\x05R\fpendingCallsB\v\n" +
 	"\t_cost_usdB\f\n" +
 	"\n" +
 	"_saved_usd\"\x13\n" +
@@ -1011,7 +1089,13 @@ const file_rerankd_v1_rerank_proto_rawDesc = "" +
 	"\x17UNSCORED_REASON_PENDING\x10\x01\x12\x1e\n" +
 	"\x1aUNSCORED_REASON_NOT_CACHED\x10\x02\x12\x1b\n" +
 	"\x17UNSCORED_REASON_REFUSED\x10\x03\x12\x1a\n" +
-	"\x16UNSCORED_REASON_FAILED\x10\x042\xe4\x01\n" +
+	"\x16UNSCORED_REASON_FAILED\x10\x04*\xad\x01\n" +
+	"\x0eUnscoredDetail\x12\x1f\n" +
+	"\x1bUNSCORED_DETAIL_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17UNSCORED_DETAIL_CUT_OFF\x10\x01\x12\x1f\n" +
+	"\x1bUNSCORED_DETAIL_EMPTY_REPLY\x10\x02\x12\x1e\n" +
+	"\x1aUNSCORED_DETAIL_UNREADABLE\x10\x03\x12\x1c\n" +
+	"\x18UNSCORED_DETAIL_DECLINED\x10\x042\xe4\x01\n" +
 	"\rRerankService\x12A\n" +
 	"\x06Rerank\x12\x19.rerankd.v1.RerankRequest\x1a\x1a.rerankd.v1.RerankResponse0\x01\x12C\n" +
 	"\n" +
@@ -1032,41 +1116,43 @@ func file_rerankd_v1_rerank_proto_rawDescGZIP() []byte {
 	return file_rerankd_v1_rerank_proto_rawDescData
 }
 
-var file_rerankd_v1_rerank_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_rerankd_v1_rerank_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_rerankd_v1_rerank_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_rerankd_v1_rerank_proto_goTypes = []any{
 	(CacheMode)(0),             // 0: rerankd.v1.CacheMode
 	(ScoreSource)(0),           // 1: rerankd.v1.ScoreSource
 	(UnscoredReason)(0),        // 2: rerankd.v1.UnscoredReason
-	(*RerankRequest)(nil),      // 3: rerankd.v1.RerankRequest
-	(*Document)(nil),           // 4: rerankd.v1.Document
-	(*RerankResponse)(nil),     // 5: rerankd.v1.RerankResponse
-	(*RankedDocument)(nil),     // 6: rerankd.v1.RankedDocument
-	(*Usage)(nil),              // 7: rerankd.v1.Usage
-	(*ListModelsRequest)(nil),  // 8: rerankd.v1.ListModelsRequest
-	(*ListModelsResponse)(nil), // 9: rerankd.v1.ListModelsResponse
-	(*Model)(nil),              // 10: rerankd.v1.Model
+	(UnscoredDetail)(0),        // 3: rerankd.v1.UnscoredDetail
+	(*RerankRequest)(nil),      // 4: rerankd.v1.RerankRequest
+	(*Document)(nil),           // 5: rerankd.v1.Document
+	(*RerankResponse)(nil),     // 6: rerankd.v1.RerankResponse
+	(*RankedDocument)(nil),     // 7: rerankd.v1.RankedDocument
+	(*Usage)(nil),              // 8: rerankd.v1.Usage
+	(*ListModelsRequest)(nil),  // 9: rerankd.v1.ListModelsRequest
+	(*ListModelsResponse)(nil), // 10: rerankd.v1.ListModelsResponse
+	(*Model)(nil),              // 11: rerankd.v1.Model
 }
 var file_rerankd_v1_rerank_proto_depIdxs = []int32{
-	4,  // 0: rerankd.v1.RerankRequest.documents:type_name -> rerankd.v1.Document
+	5,  // 0: rerankd.v1.RerankRequest.documents:type_name -> rerankd.v1.Document
 	0,  // 1: rerankd.v1.RerankRequest.cache_mode:type_name -> rerankd.v1.CacheMode
-	6,  // 2: rerankd.v1.RerankResponse.results:type_name -> rerankd.v1.RankedDocument
-	7,  // 3: rerankd.v1.RerankResponse.usage:type_name -> rerankd.v1.Usage
+	7,  // 2: rerankd.v1.RerankResponse.results:type_name -> rerankd.v1.RankedDocument
+	8,  // 3: rerankd.v1.RerankResponse.usage:type_name -> rerankd.v1.Usage
 	1,  // 4: rerankd.v1.RankedDocument.source:type_name -> rerankd.v1.ScoreSource
 	2,  // 5: rerankd.v1.RankedDocument.unscored_reason:type_name -> rerankd.v1.UnscoredReason
-	4,  // 6: rerankd.v1.RankedDocument.document:type_name -> rerankd.v1.Document
-	10, // 7: rerankd.v1.ListModelsResponse.models:type_name -> rerankd.v1.Model
-	3,  // 8: rerankd.v1.RerankService.Rerank:input_type -> rerankd.v1.RerankRequest
-	3,  // 9: rerankd.v1.RerankService.RerankOnce:input_type -> rerankd.v1.RerankRequest
-	8,  // 10: rerankd.v1.RerankService.ListModels:input_type -> rerankd.v1.ListModelsRequest
-	5,  // 11: rerankd.v1.RerankService.Rerank:output_type -> rerankd.v1.RerankResponse
-	5,  // 12: rerankd.v1.RerankService.RerankOnce:output_type -> rerankd.v1.RerankResponse
-	9,  // 13: rerankd.v1.RerankService.ListModels:output_type -> rerankd.v1.ListModelsResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	5,  // 6: rerankd.v1.RankedDocument.document:type_name -> rerankd.v1.Document
+	3,  // 7: rerankd.v1.RankedDocument.unscored_detail:type_name -> rerankd.v1.UnscoredDetail
+	11, // 8: rerankd.v1.ListModelsResponse.models:type_name -> rerankd.v1.Model
+	4,  // 9: rerankd.v1.RerankService.Rerank:input_type -> rerankd.v1.RerankRequest
+	4,  // 10: rerankd.v1.RerankService.RerankOnce:input_type -> rerankd.v1.RerankRequest
+	9,  // 11: rerankd.v1.RerankService.ListModels:input_type -> rerankd.v1.ListModelsRequest
+	6,  // 12: rerankd.v1.RerankService.Rerank:output_type -> rerankd.v1.RerankResponse
+	6,  // 13: rerankd.v1.RerankService.RerankOnce:output_type -> rerankd.v1.RerankResponse
+	10, // 14: rerankd.v1.RerankService.ListModels:output_type -> rerankd.v1.ListModelsResponse
+	12, // [12:15] is the sub-list for method output_type
+	9,  // [9:12] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_rerankd_v1_rerank_proto_init() }
@@ -1083,7 +1169,7 @@ func file_rerankd_v1_rerank_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rerankd_v1_rerank_proto_rawDesc), len(file_rerankd_v1_rerank_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,

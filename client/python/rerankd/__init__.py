@@ -27,6 +27,7 @@ from rerankd._types import (
     Ranking,
     Result,
     ScoreSource,
+    UnscoredDetail,
     UnscoredReason,
     Usage,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "ScoreSource",
     "UnavailableError",
     "UnknownModelError",
+    "UnscoredDetail",
     "UnscoredReason",
     "Usage",
     "Violation",

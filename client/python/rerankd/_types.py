@@ -49,6 +49,21 @@ class UnscoredReason(Enum):
     """A reason that this client is too old to know."""
 
 
+class UnscoredDetail(Enum):
+    """What made a model's reply no score."""
+
+    CUT_OFF = "cut_off"
+    """The reply was cut off at its token limit."""
+    EMPTY_REPLY = "empty_reply"
+    """The reply holds no text at all."""
+    UNREADABLE = "unreadable"
+    """The reply holds no label, or more than one."""
+    DECLINED = "declined"
+    """The model, or the provider's filter, declined."""
+    UNKNOWN = "unknown"
+    """A detail that this client is too old to know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One candidate."""
@@ -76,6 +91,8 @@ class Result:
     """None where there is a score; set where a lesser one stands in for it."""
     document: Document | None
     """Set where the call asked for `return_documents`."""
+    unscored_detail: UnscoredDetail | None = None
+    """What made the model's reply no score, where it was REFUSED; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +113,8 @@ class Usage:
     saved_prompt_tokens: int = 0
     saved_completion_tokens: int = 0
     """Tokens that the cached and shared pairs took when they were bought."""
+    pending_calls: int = 0
+    """Of `model_calls`, those that were not answered yet: their cost is not in here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +174,13 @@ _REASONS: Mapping[int, UnscoredReason] = {
     pb.UNSCORED_REASON_NOT_CACHED: UnscoredReason.NOT_CACHED,
     pb.UNSCORED_REASON_REFUSED: UnscoredReason.REFUSED,
     pb.UNSCORED_REASON_FAILED: UnscoredReason.FAILED,
+}
+_DETAILS: Mapping[int, UnscoredDetail | None] = {
+    pb.UNSCORED_DETAIL_UNSPECIFIED: None,
+    pb.UNSCORED_DETAIL_CUT_OFF: UnscoredDetail.CUT_OFF,
+    pb.UNSCORED_DETAIL_EMPTY_REPLY: UnscoredDetail.EMPTY_REPLY,
+    pb.UNSCORED_DETAIL_UNREADABLE: UnscoredDetail.UNREADABLE,
+    pb.UNSCORED_DETAIL_DECLINED: UnscoredDetail.DECLINED,
 }
 
 
@@ -218,6 +244,7 @@ def to_ranking(response: pb.RerankResponse) -> Ranking:
             saved_usd=usage.saved_usd if usage.HasField("saved_usd") else None,
             saved_prompt_tokens=usage.saved_prompt_tokens,
             saved_completion_tokens=usage.saved_completion_tokens,
+            pending_calls=usage.pending_calls,
         ),
     )
 
@@ -260,6 +287,7 @@ def _to_result(result: pb.RankedDocument) -> Result:
         source=_SOURCES.get(result.source, ScoreSource.UNKNOWN),
         unscored_reason=None if whole else reason,
         document=_from_document(result.document) if result.HasField("document") else None,
+        unscored_detail=_DETAILS.get(result.unscored_detail, UnscoredDetail.UNKNOWN),
     )
 
 

@@ -225,6 +225,7 @@ fn from_result(result: &RankedDocument) -> Value {
         "id": result.id,
         "source": result.source,
         "unscoredReason": result.unscored_reason,
+        "unscoredDetail": result.unscored_detail,
     });
     put(&mut value, "relevanceScore", result.relevance_score);
     if let Some(document) = &result.document {
@@ -246,6 +247,7 @@ fn from_usage(usage: &Usage) -> Value {
         "completionTokens": usage.completion_tokens.to_string(),
         "savedPromptTokens": usage.saved_prompt_tokens.to_string(),
         "savedCompletionTokens": usage.saved_completion_tokens.to_string(),
+        "pendingCalls": usage.pending_calls,
     });
     put(&mut value, "costUsd", usage.cost_usd);
     put(&mut value, "savedUsd", usage.saved_usd);

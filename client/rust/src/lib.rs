@@ -36,7 +36,7 @@ pub use client::{Client, Rankings};
 pub use error::{Error, Violation};
 pub use proto::{
     CacheMode, Document, Model, RankedDocument, RerankRequest, RerankResponse, ScoreSource,
-    UnscoredReason, Usage,
+    UnscoredDetail, UnscoredReason, Usage,
 };
 pub use tonic::Code;
 #[cfg(feature = "tls")]

@@ -14,6 +14,7 @@ export {
   RerankRequest,
   RerankResponse,
   ScoreSource,
+  UnscoredDetail,
   UnscoredReason,
   Usage,
 } from "./generated/rerankd/v1/rerank.js";

@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17rerankd/v1/rerank.proto\x12\nrerankd.v1\"\xf2\x01\n\rRerankRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\'\n\tdocuments\x18\x02 \x03(\x0b\x32\x14.rerankd.v1.Document\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05top_n\x18\x04 \x01(\x05\x12\x13\n\x0binstruction\x18\x05 \x01(\t\x12\x18\n\x10return_documents\x18\x06 \x01(\x08\x12\x17\n\x0fpartial_results\x18\x07 \x01(\x08\x12\x18\n\x10require_complete\x18\x08 \x01(\x08\x12)\n\ncache_mode\x18\t \x01(\x0e\x32\x15.rerankd.v1.CacheMode\"N\n\x08\x44ocument\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x18\n\x0bprior_score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_prior_score\"\x80\x01\n\x0eRerankResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.rerankd.v1.RankedDocument\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\r\n\x05model\x18\x03 \x01(\t\x12 \n\x05usage\x18\x04 \x01(\x0b\x32\x11.rerankd.v1.Usage\"\xe3\x01\n\x0eRankedDocument\x12\r\n\x05index\x18\x01 \x01(\x05\x12\n\n\x02id\x18\x02 \x01(\t\x12\x1c\n\x0frelevance_score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\'\n\x06source\x18\x04 \x01(\x0e\x32\x17.rerankd.v1.ScoreSource\x12\x33\n\x0funscored_reason\x18\x05 \x01(\x0e\x32\x1a.rerankd.v1.UnscoredReason\x12&\n\x08\x64ocument\x18\x06 \x01(\x0b\x32\x14.rerankd.v1.DocumentB\x12\n\x10_relevance_score\"\xb0\x02\n\x05Usage\x12\x14\n\x0c\x63\x61\x63hed_pairs\x18\x01 \x01(\x05\x12\x14\n\x0cscored_pairs\x18\x02 \x01(\x05\x12\x14\n\x0cshared_pairs\x18\x03 \x01(\x05\x12\x16\n\x0eunscored_pairs\x18\x04 \x01(\x05\x12\x13\n\x0bmodel_calls\x18\x05 \x01(\x05\x12\x15\n\rprompt_tokens\x18\x06 \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\x07 \x01(\x03\x12\x15\n\x08\x63ost_usd\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tsaved_usd\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x13saved_prompt_tokens\x18\n \x01(\x03\x12\x1f\n\x17saved_completion_tokens\x18\x0b \x01(\x03\x42\x0b\n\t_cost_usdB\x0c\n\n_saved_usd\"\x13\n\x11ListModelsRequest\"7\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.rerankd.v1.Model\"\xf5\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\r\n\x05parts\x18\x05 \x03(\t\x12\x10\n\x08provider\x18\x06 \x01(\t\x12\x16\n\x0eprovider_model\x18\x07 \x01(\t\x12\x1d\n\x10prompt_price_usd\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12!\n\x14\x63ompletion_price_usd\x18\t \x01(\x01H\x01\x88\x01\x01\x42\x13\n\x11_prompt_price_usdB\x17\n\x15_completion_price_usd*\x90\x01\n\tCacheMode\x12\x1a\n\x16\x43\x41\x43HE_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41\x43HE_MODE_READ_WRITE\x10\x01\x12\x1d\n\x19\x43\x41\x43HE_MODE_ONLY_IF_CACHED\x10\x02\x12\x16\n\x12\x43\x41\x43HE_MODE_REFRESH\x10\x03\x12\x15\n\x11\x43\x41\x43HE_MODE_BYPASS\x10\x04*t\n\x0bScoreSource\x12\x1c\n\x18SCORE_SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12SCORE_SOURCE_CACHE\x10\x01\x12\x16\n\x12SCORE_SOURCE_MODEL\x10\x02\x12\x17\n\x13SCORE_SOURCE_SHARED\x10\x03*\xa7\x01\n\x0eUnscoredReason\x12\x1f\n\x1bUNSCORED_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17UNSCORED_REASON_PENDING\x10\x01\x12\x1e\n\x1aUNSCORED_REASON_NOT_CACHED\x10\x02\x12\x1b\n\x17UNSCORED_REASON_REFUSED\x10\x03\x12\x1a\n\x16UNSCORED_REASON_FAILED\x10\x04\x32\xe4\x01\n\rRerankService\x12\x41\n\x06Rerank\x12\x19.rerankd.v1.RerankRequest\x1a\x1a.rerankd.v1.RerankResponse0\x01\x12\x43\n\nRerankOnce\x12\x19.rerankd.v1.RerankRequest\x1a\x1a.rerankd.v1.RerankResponse\x12K\n\nListModels\x12\x1d.rerankd.v1.ListModelsRequest\x1a\x1e.rerankd.v1.ListModelsResponseBH\n\x14io.github.rerankd.v1P\x01Z.github.com/rerankd/rerankd/client/go/rerankdv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17rerankd/v1/rerank.proto\x12\nrerankd.v1\"\xf2\x01\n\rRerankRequest\x12\r\n\x05query\x18\x01 \x01(\t\x12\'\n\tdocuments\x18\x02 \x03(\x0b\x32\x14.rerankd.v1.Document\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05top_n\x18\x04 \x01(\x05\x12\x13\n\x0binstruction\x18\x05 \x01(\t\x12\x18\n\x10return_documents\x18\x06 \x01(\x08\x12\x17\n\x0fpartial_results\x18\x07 \x01(\x08\x12\x18\n\x10require_complete\x18\x08 \x01(\x08\x12)\n\ncache_mode\x18\t \x01(\x0e\x32\x15.rerankd.v1.CacheMode\"N\n\x08\x44ocument\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x18\n\x0bprior_score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x0e\n\x0c_prior_score\"\x80\x01\n\x0eRerankResponse\x12+\n\x07results\x18\x01 \x03(\x0b\x32\x1a.rerankd.v1.RankedDocument\x12\x10\n\x08is_final\x18\x02 \x01(\x08\x12\r\n\x05model\x18\x03 \x01(\t\x12 \n\x05usage\x18\x04 \x01(\x0b\x32\x11.rerankd.v1.Usage\"\x98\x02\n\x0eRankedDocument\x12\r\n\x05index\x18\x01 \x01(\x05\x12\n\n\x02id\x18\x02 \x01(\t\x12\x1c\n\x0frelevance_score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\'\n\x06source\x18\x04 \x01(\x0e\x32\x17.rerankd.v1.ScoreSource\x12\x33\n\x0funscored_reason\x18\x05 \x01(\x0e\x32\x1a.rerankd.v1.UnscoredReason\x12&\n\x08\x64ocument\x18\x06 \x01(\x0b\x32\x14.rerankd.v1.Document\x12\x33\n\x0funscored_detail\x18\x07 \x01(\x0e\x32\x1a.rerankd.v1.UnscoredDetailB\x12\n\x10_relevance_score\"\xc7\x02\n\x05Usage\x12\x14\n\x0c\x63\x61\x63hed_pairs\x18\x01 \x01(\x05\x12\x14\n\x0cscored_pairs\x18\x02 \x01(\x05\x12\x14\n\x0cshared_pairs\x18\x03 \x01(\x05\x12\x16\n\x0eunscored_pairs\x18\x04 \x01(\x05\x12\x13\n\x0bmodel_calls\x18\x05 \x01(\x05\x12\x15\n\rprompt_tokens\x18\x06 \x01(\x03\x12\x19\n\x11\x63ompletion_tokens\x18\x07 \x01(\x03\x12\x15\n\x08\x63ost_usd\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\tsaved_usd\x18\t \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x13saved_prompt_tokens\x18\n \x01(\x03\x12\x1f\n\x17saved_completion_tokens\x18\x0b \x01(\x03\x12\x15\n\rpending_calls\x18\x0c \x01(\x05\x42\x0b\n\t_cost_usdB\x0c\n\n_saved_usd\"\x13\n\x11ListModelsRequest\"7\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.rerankd.v1.Model\"\xf5\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\r\n\x05parts\x18\x05 \x03(\t\x12\x10\n\x08provider\x18\x06 \x01(\t\x12\x16\n\x0eprovider_model\x18\x07 \x01(\t\x12\x1d\n\x10prompt_price_usd\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12!\n\x14\x63ompletion_price_usd\x18\t \x01(\x01H\x01\x88\x01\x01\x42\x13\n\x11_prompt_price_usdB\x17\n\x15_completion_price_usd*\x90\x01\n\tCacheMode\x12\x1a\n\x16\x43\x41\x43HE_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41\x43HE_MODE_READ_WRITE\x10\x01\x12\x1d\n\x19\x43\x41\x43HE_MODE_ONLY_IF_CACHED\x10\x02\x12\x16\n\x12\x43\x41\x43HE_MODE_REFRESH\x10\x03\x12\x15\n\x11\x43\x41\x43HE_MODE_BYPASS\x10\x04*t\n\x0bScoreSource\x12\x1c\n\x18SCORE_SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12SCORE_SOURCE_CACHE\x10\x01\x12\x16\n\x12SCORE_SOURCE_MODEL\x10\x02\x12\x17\n\x13SCORE_SOURCE_SHARED\x10\x03*\xa7\x01\n\x0eUnscoredReason\x12\x1f\n\x1bUNSCORED_REASON_UNSPECIFIED\x10\x00\x12\x1b\n\x17UNSCORED_REASON_PENDING\x10\x01\x12\x1e\n\x1aUNSCORED_REASON_NOT_CACHED\x10\x02\x12\x1b\n\x17UNSCORED_REASON_REFUSED\x10\x03\x12\x1a\n\x16UNSCORED_REASON_FAILED\x10\x04*\xad\x01\n\x0eUnscoredDetail\x12\x1f\n\x1bUNSCORED_DETAIL_UNSPECIFIED\x10\x00\x12\x1b\n\x17UNSCORED_DETAIL_CUT_OFF\x10\x01\x12\x1f\n\x1bUNSCORED_DETAIL_EMPTY_REPLY\x10\x02\x12\x1e\n\x1aUNSCORED_DETAIL_UNREADABLE\x10\x03\x12\x1c\n\x18UNSCORED_DETAIL_DECLINED\x10\x04\x32\xe4\x01\n\rRerankService\x12\x41\n\x06Rerank\x12\x19.rerankd.v1.RerankRequest\x1a\x1a.rerankd.v1.RerankResponse0\x01\x12\x43\n\nRerankOnce\x12\x19.rerankd.v1.RerankRequest\x1a\x1a.rerankd.v1.RerankResponse\x12K\n\nListModels\x12\x1d.rerankd.v1.ListModelsRequest\x1a\x1e.rerankd.v1.ListModelsResponseBH\n\x14io.github.rerankd.v1P\x01Z.github.com/rerankd/rerankd/client/go/rerankdv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -22,12 +22,14 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'rerankd.v1.rerank_pb2', _gl
 if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['DESCRIPTOR']._options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\024io.github.rerankd.v1P\001Z.github.com/rerankd/rerankd/client/go/rerankdv1'
-  _globals['_CACHEMODE']._serialized_start=1359
-  _globals['_CACHEMODE']._serialized_end=1503
-  _globals['_SCORESOURCE']._serialized_start=1505
-  _globals['_SCORESOURCE']._serialized_end=1621
-  _globals['_UNSCOREDREASON']._serialized_start=1624
-  _globals['_UNSCOREDREASON']._serialized_end=1791
+  _globals['_CACHEMODE']._serialized_start=1435
+  _globals['_CACHEMODE']._serialized_end=1579
+  _globals['_SCORESOURCE']._serialized_start=1581
+  _globals['_SCORESOURCE']._serialized_end=1697
+  _globals['_UNSCOREDREASON']._serialized_start=1700
+  _globals['_UNSCOREDREASON']._serialized_end=1867
+  _globals['_UNSCOREDDETAIL']._serialized_start=1870
+  _globals['_UNSCOREDDETAIL']._serialized_end=2043
   _globals['_RERANKREQUEST']._serialized_start=40
   _globals['_RERANKREQUEST']._serialized_end=282
   _globals['_DOCUMENT']._serialized_start=284
@@ -35,15 +37,15 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_RERANKRESPONSE']._serialized_start=365
   _globals['_RERANKRESPONSE']._serialized_end=493
   _globals['_RANKEDDOCUMENT']._serialized_start=496
-  _globals['_RANKEDDOCUMENT']._serialized_end=723
-  _globals['_USAGE']._serialized_start=726
-  _globals['_USAGE']._serialized_end=1030
-  _globals['_LISTMODELSREQUEST']._serialized_start=1032
-  _globals['_LISTMODELSREQUEST']._serialized_end=1051
-  _globals['_LISTMODELSRESPONSE']._serialized_start=1053
-  _globals['_LISTMODELSRESPONSE']._serialized_end=1108
-  _globals['_MODEL']._serialized_start=1111
-  _globals['_MODEL']._serialized_end=1356
-  _globals['_RERANKSERVICE']._serialized_start=1794
-  _globals['_RERANKSERVICE']._serialized_end=2022
+  _globals['_RANKEDDOCUMENT']._serialized_end=776
+  _globals['_USAGE']._serialized_start=779
+  _globals['_USAGE']._serialized_end=1106
+  _globals['_LISTMODELSREQUEST']._serialized_start=1108
+  _globals['_LISTMODELSREQUEST']._serialized_end=1127
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1129
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1184
+  _globals['_MODEL']._serialized_start=1187
+  _globals['_MODEL']._serialized_end=1432
+  _globals['_RERANKSERVICE']._serialized_start=2046
+  _globals['_RERANKSERVICE']._serialized_end=2274
 # @@protoc_insertion_point(module_scope)

@@ -28,6 +28,14 @@ class UnscoredReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UNSCORED_REASON_NOT_CACHED: _ClassVar[UnscoredReason]
     UNSCORED_REASON_REFUSED: _ClassVar[UnscoredReason]
     UNSCORED_REASON_FAILED: _ClassVar[UnscoredReason]
+
+class UnscoredDetail(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    UNSCORED_DETAIL_UNSPECIFIED: _ClassVar[UnscoredDetail]
+    UNSCORED_DETAIL_CUT_OFF: _ClassVar[UnscoredDetail]
+    UNSCORED_DETAIL_EMPTY_REPLY: _ClassVar[UnscoredDetail]
+    UNSCORED_DETAIL_UNREADABLE: _ClassVar[UnscoredDetail]
+    UNSCORED_DETAIL_DECLINED: _ClassVar[UnscoredDetail]
 CACHE_MODE_UNSPECIFIED: CacheMode
 CACHE_MODE_READ_WRITE: CacheMode
 CACHE_MODE_ONLY_IF_CACHED: CacheMode
@@ -42,6 +50,11 @@ UNSCORED_REASON_PENDING: UnscoredReason
 UNSCORED_REASON_NOT_CACHED: UnscoredReason
 UNSCORED_REASON_REFUSED: UnscoredReason
 UNSCORED_REASON_FAILED: UnscoredReason
+UNSCORED_DETAIL_UNSPECIFIED: UnscoredDetail
+UNSCORED_DETAIL_CUT_OFF: UnscoredDetail
+UNSCORED_DETAIL_EMPTY_REPLY: UnscoredDetail
+UNSCORED_DETAIL_UNREADABLE: UnscoredDetail
+UNSCORED_DETAIL_DECLINED: UnscoredDetail
 
 class RerankRequest(_message.Message):
     __slots__ = ("query", "documents", "model", "top_n", "instruction", "return_documents", "partial_results", "require_complete", "cache_mode")
@@ -88,23 +101,25 @@ class RerankResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[RankedDocument, _Mapping]]] = ..., is_final: bool = ..., model: _Optional[str] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ...) -> None: ...
 
 class RankedDocument(_message.Message):
-    __slots__ = ("index", "id", "relevance_score", "source", "unscored_reason", "document")
+    __slots__ = ("index", "id", "relevance_score", "source", "unscored_reason", "document", "unscored_detail")
     INDEX_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     RELEVANCE_SCORE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     UNSCORED_REASON_FIELD_NUMBER: _ClassVar[int]
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    UNSCORED_DETAIL_FIELD_NUMBER: _ClassVar[int]
     index: int
     id: str
     relevance_score: float
     source: ScoreSource
     unscored_reason: UnscoredReason
     document: Document
-    def __init__(self, index: _Optional[int] = ..., id: _Optional[str] = ..., relevance_score: _Optional[float] = ..., source: _Optional[_Union[ScoreSource, str]] = ..., unscored_reason: _Optional[_Union[UnscoredReason, str]] = ..., document: _Optional[_Union[Document, _Mapping]] = ...) -> None: ...
+    unscored_detail: UnscoredDetail
+    def __init__(self, index: _Optional[int] = ..., id: _Optional[str] = ..., relevance_score: _Optional[float] = ..., source: _Optional[_Union[ScoreSource, str]] = ..., unscored_reason: _Optional[_Union[UnscoredReason, str]] = ..., document: _Optional[_Union[Document, _Mapping]] = ..., unscored_detail: _Optional[_Union[UnscoredDetail, str]] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("cached_pairs", "scored_pairs", "shared_pairs", "unscored_pairs", "model_calls", "prompt_tokens", "completion_tokens", "cost_usd", "saved_usd", "saved_prompt_tokens", "saved_completion_tokens")
+    __slots__ = ("cached_pairs", "scored_pairs", "shared_pairs", "unscored_pairs", "model_calls", "prompt_tokens", "completion_tokens", "cost_usd", "saved_usd", "saved_prompt_tokens", "saved_completion_tokens", "pending_calls")
     CACHED_PAIRS_FIELD_NUMBER: _ClassVar[int]
     SCORED_PAIRS_FIELD_NUMBER: _ClassVar[int]
     SHARED_PAIRS_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +131,7 @@ class Usage(_message.Message):
     SAVED_USD_FIELD_NUMBER: _ClassVar[int]
     SAVED_PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     SAVED_COMPLETION_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PENDING_CALLS_FIELD_NUMBER: _ClassVar[int]
     cached_pairs: int
     scored_pairs: int
     shared_pairs: int
@@ -127,7 +143,8 @@ class Usage(_message.Message):
     saved_usd: float
     saved_prompt_tokens: int
     saved_completion_tokens: int
-    def __init__(self, cached_pairs: _Optional[int] = ..., scored_pairs: _Optional[int] = ..., shared_pairs: _Optional[int] = ..., unscored_pairs: _Optional[int] = ..., model_calls: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., cost_usd: _Optional[float] = ..., saved_usd: _Optional[float] = ..., saved_prompt_tokens: _Optional[int] = ..., saved_completion_tokens: _Optional[int] = ...) -> None: ...
+    pending_calls: int
+    def __init__(self, cached_pairs: _Optional[int] = ..., scored_pairs: _Optional[int] = ..., shared_pairs: _Optional[int] = ..., unscored_pairs: _Optional[int] = ..., model_calls: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., completion_tokens: _Optional[int] = ..., cost_usd: _Optional[float] = ..., saved_usd: _Optional[float] = ..., saved_prompt_tokens: _Optional[int] = ..., saved_completion_tokens: _Optional[int] = ..., pending_calls: _Optional[int] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ()

@@ -122,6 +122,19 @@ export enum UnscoredReason {
   FAILED = 4,
 }
 
+/** What made a model's reply no score. */
+export enum UnscoredDetail {
+  UNSPECIFIED = 0,
+  /** CUT_OFF - the reply was cut off at its token limit */
+  CUT_OFF = 1,
+  /** EMPTY_REPLY - the reply holds no text at all */
+  EMPTY_REPLY = 2,
+  /** UNREADABLE - the reply holds no label, or more than one */
+  UNREADABLE = 3,
+  /** DECLINED - the model, or the provider's filter, declined */
+  DECLINED = 4,
+}
+
 /**
  * One query and its candidates. The whole message may take up to 64 MiB (the server's
  * `max_message_bytes`).
@@ -216,7 +229,14 @@ export interface RankedDocument {
    */
   unscoredReason: UnscoredReason;
   /** Set where the request asked for `return_documents`. */
-  document: Document | undefined;
+  document:
+    | Document
+    | undefined;
+  /**
+   * What made the model's reply no score, where `unscored_reason` is REFUSED; UNSPECIFIED otherwise,
+   * or where it is not known.
+   */
+  unscoredDetail: UnscoredDetail;
 }
 
 /**
@@ -233,7 +253,7 @@ export interface Usage {
   sharedPairs: number;
   /** pairs that got no score; pending ones are not counted */
   unscoredPairs: number;
-  /** calls sent to the provider, repeated attempts included */
+  /** calls sent to the provider, with repeated attempts and pending ones */
   modelCalls: number;
   /** as the provider counts them; 0 where it does not say */
   promptTokens: number;
@@ -254,6 +274,11 @@ export interface Usage {
   savedPromptTokens: number;
   /** likewise */
   savedCompletionTokens: number;
+  /**
+   * Of `model_calls`, those that were sent and not answered when this message was sent: their cost
+   * is not in this message.
+   */
+  pendingCalls: number;
 }
 
 /** Asks for all models. */
@@ -628,7 +653,15 @@ export const RerankResponse: MessageFns<RerankResponse> = {
 };
 
 function createBaseRankedDocument(): RankedDocument {
-  return { index: 0, id: "", relevanceScore: undefined, source: 0, unscoredReason: 0, document: undefined };
+  return {
+    index: 0,
+    id: "",
+    relevanceScore: undefined,
+    source: 0,
+    unscoredReason: 0,
+    document: undefined,
+    unscoredDetail: 0,
+  };
 }
 
 export const RankedDocument: MessageFns<RankedDocument> = {
@@ -650,6 +683,9 @@ export const RankedDocument: MessageFns<RankedDocument> = {
     }
     if (message.document !== undefined) {
       Document.encode(message.document, writer.uint32(50).fork()).join();
+    }
+    if (message.unscoredDetail !== 0) {
+      writer.uint32(56).int32(message.unscoredDetail);
     }
     return writer;
   },
@@ -715,6 +751,14 @@ export const RankedDocument: MessageFns<RankedDocument> = {
             message.document = Document.decode(reader, reader.uint32());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.unscoredDetail = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -740,6 +784,7 @@ export const RankedDocument: MessageFns<RankedDocument> = {
     message.document = (object.document !== undefined && object.document !== null)
       ? Document.fromPartial(object.document)
       : undefined;
+    message.unscoredDetail = object.unscoredDetail ?? 0;
     return message;
   },
 };
@@ -757,6 +802,7 @@ function createBaseUsage(): Usage {
     savedUsd: undefined,
     savedPromptTokens: 0,
     savedCompletionTokens: 0,
+    pendingCalls: 0,
   };
 }
 
@@ -794,6 +840,9 @@ export const Usage: MessageFns<Usage> = {
     }
     if (message.savedCompletionTokens !== 0) {
       writer.uint32(88).int64(message.savedCompletionTokens);
+    }
+    if (message.pendingCalls !== 0) {
+      writer.uint32(96).int32(message.pendingCalls);
     }
     return writer;
   },
@@ -899,6 +948,14 @@ export const Usage: MessageFns<Usage> = {
             message.savedCompletionTokens = longToNumber(reader.int64());
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.pendingCalls = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -927,6 +984,7 @@ export const Usage: MessageFns<Usage> = {
     message.savedUsd = object.savedUsd ?? undefined;
     message.savedPromptTokens = object.savedPromptTokens ?? 0;
     message.savedCompletionTokens = object.savedCompletionTokens ?? 0;
+    message.pendingCalls = object.pendingCalls ?? 0;
     return message;
   },
 };
