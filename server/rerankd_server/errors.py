@@ -127,11 +127,15 @@ class RateLimitedError(ProviderError):
 
 
 class ProviderUnavailableError(ProviderError):
-    """The provider cannot be reached or fails (408, 409, 5xx, connection), after every attempt."""
+    """The provider cannot be reached or fails (408, 409, 5xx, connection), after every attempt.
 
-    def __init__(self, message: str, retry_after: float) -> None:
+    `status` is HTTP's, 0 where there was none.
+    """
+
+    def __init__(self, message: str, retry_after: float, status: int = 0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.status = status
 
 
 class OverloadedError(ProviderError):

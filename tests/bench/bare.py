@@ -44,14 +44,11 @@ async def _calls(
 
 
 def _body(query: str, text: str) -> Any:
-    return {
-        "model": "gpt-4o-mini",
-        "messages": [
-            {"role": "system", "content": prompt.SYSTEM},
-            {"role": "user", "content": prompt.user_message(query, "", text)},
-        ],
-        **Parameters().arguments(),
-    }
+    messages = [
+        {"role": "system", "content": prompt.SYSTEM},
+        {"role": "user", "content": prompt.user_message(query, "", text)},
+    ]
+    return Parameters().body("gpt-4o-mini", {"messages": messages})
 
 
 async def _serve(base_url: str, calls: int, concurrency: int) -> None:

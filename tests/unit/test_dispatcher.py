@@ -29,9 +29,14 @@ def limited(retry_after: float | None = None) -> PassingError:
 class Parts:
     """A dispatcher, and the calls that it let go: each ends when it is told how."""
 
-    def __init__(self, concurrency: int = 100, **allowance: float) -> None:
+    def __init__(
+        self, concurrency: int = 100, at_first: int | None = None, **allowance: float
+    ) -> None:
         self.clock = SetClock()
-        self.dispatcher = Dispatcher(Allowance(concurrency, **allowance), self.clock)
+        begin = concurrency if at_first is None else at_first
+        self.dispatcher = Dispatcher(
+            Allowance(concurrency, at_first=begin, **allowance), self.clock
+        )
         self.sent: list[str] = []
         self.in_flight: dict[str, tuple[Turn, asyncio.Event]] = {}
 
@@ -506,3 +511,35 @@ async def test_after_two_pauses_in_a_row_calls_still_come_back_quickly() -> None
     for call in calls:
         call.cancel()
     await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_until_one_is_answered_calls_begin_slowly() -> None:
+    """A wrong key or address is to cost few."""
+    parts = Parts(20, at_first=3)
+    line = Line()
+    calls = [parts.call(str(n), line) for n in range(20)]
+    await settle()
+    assert len(parts.sent) == 3
+    for count in range(4, 8):
+        await parts.pass_time(0.05)
+        assert len(parts.sent) == count
+    await parts.answer("0")
+    assert len(parts.sent) == 20
+    await parts.answer(*list(parts.in_flight))
+    await asyncio.gather(*calls)
+
+
+async def test_a_refusal_is_no_answer_that_calls_may_be_many_after() -> None:
+    parts = Parts(20, at_first=3)
+    line = Line()
+    calls = [parts.call(str(n), line) for n in range(20)]
+    await settle()
+    for name in ("0", "1", "2"):
+        turn, over = parts.in_flight.pop(name)
+        parts.dispatcher.refused(turn)
+        over.set()
+    await settle()
+    assert len(parts.sent) == 6
+    await parts.answer("3")
+    await parts.answer(*list(parts.in_flight))
+    await asyncio.gather(*calls)

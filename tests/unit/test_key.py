@@ -13,8 +13,9 @@ from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.config import Settings
 from rerankd_server.menu import Menu
+from rerankd_server.scoring.http_client import Endpoint
 from rerankd_server.scoring.llm import LLMScorer
-from rerankd_server.scoring.provider import Endpoint, Provider
+from rerankd_server.scoring.provider import Provider
 from rerankd_server.scoring.remote_model import RemoteModel
 from rerankd_server.scoring.scorer import Documents, Identity
 
@@ -99,6 +100,8 @@ def test_every_setting_is_classified() -> None:
         "api_key",
         "api_key_env",
         "api_key_file",
+        "key_header",
+        "ca_file",
         "headers",
         "prices",
         "timeout",
@@ -112,6 +115,7 @@ def test_every_setting_is_classified() -> None:
         "memory_size",
         "recent_size",
         "cache_ttl",
+        "refused_ttl",
         "max_query_chars",
         "max_documents",
         "max_message_bytes",

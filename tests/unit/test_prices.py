@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
+from rerankd_server.scoring.http_client import OPENAI
 from rerankd_server.scoring.prices import Price, Priced, listed_price
-from rerankd_server.scoring.provider import OPENAI
 from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,

@@ -7,6 +7,7 @@ the TOML key `data_dir`. Where none of these says so, the key and the base URL a
 named. Tables (providers, recipes, headers, prices) are in the file only.
 """
 
+import ssl
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,10 +55,22 @@ def load_settings(
             origins[name] = origin
     if origins.get("api_key") == _OPENAIS["api_key"] and _is_a_tables(values, _OPENAIS["api_key"]):
         values.pop("api_key", None)
+    _check_certificates(environ)
     try:
         return Settings.model_validate(_with_keys(values, environ, origins))
     except ValidationError as error:
         raise ConfigError("\n".join(_complaints(error, origins))) from None
+
+
+def _check_certificates(environ: Mapping[str, str]) -> None:
+    """Raise ConfigError where the file that OpenSSL is told to trust cannot be read."""
+    if file := environ.get("SSL_CERT_FILE"):
+        try:
+            ssl.create_default_context(cafile=file)
+        except OSError as error:  # ssl's own errors are of that kind
+            raise ConfigError(
+                f"SSL_CERT_FILE: {file} holds no certificates in PEM: {error}"
+            ) from None
 
 
 def _is_a_tables(values: Mapping[str, Any], variable: str) -> bool:

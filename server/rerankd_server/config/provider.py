@@ -1,6 +1,7 @@
 """A provider's settings: where it is, its key, and how much it is asked."""
 
 import re
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -8,6 +9,7 @@ from typing import ClassVar
 from pydantic import Field, HttpUrl, SecretStr, field_validator
 
 from rerankd_server.config.base import Table
+from rerankd_server.scoring.base_url import clean_base_url
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -32,6 +34,16 @@ class ProviderSettings(Table):
     api_key: SecretStr | None = Field(None, description="the provider's key")
     api_key_env: str = Field("", description="environment variable that holds the provider's key")
     api_key_file: Path | None = Field(None, description="file that holds the provider's key")
+    key_header: str = Field(
+        "",
+        description="header that carries the key as it is, such as Azure's api-key "
+        "(default: Authorization, as a bearer token)",
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="certificates in PEM that are trusted instead of the system's, for a "
+        "provider with one of your own",
+    )
     provider_name: str = Field(
         "",
         description="what the endpoint is called in cache keys (default: its base URL); "
@@ -74,14 +86,38 @@ class ProviderSettings(Table):
     @field_validator("base_url")
     @classmethod
     def _is_an_address(cls, value: str | None) -> str | None:
-        if value is not None:
-            HttpUrl(value)
+        if value is None:
+            return None
+        url = clean_base_url(value)
+        HttpUrl(url)
+        return url
+
+    @field_validator("ca_file")
+    @classmethod
+    def _holds_certificates(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        path = value.expanduser()
+        try:
+            ssl.create_default_context(cafile=path)
+        except OSError as error:  # ssl's own errors are of that kind
+            raise ValueError(f"{path} holds no certificates in PEM: {error}") from None
+        return path
+
+    @field_validator("key_header")
+    @classmethod
+    def _is_a_header(cls, value: str) -> str:
+        if value and not _HEADER.fullmatch(value):
+            raise ValueError(f"{value!r} is not the name of a header")
         return value
 
     @field_validator("api_key")
     @classmethod
     def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        key = value.get_secret_value().strip() if value else ""  # mounted secrets end in a newline
+        # Mounted secrets end in a newline; files of variables keep the quotes.
+        key = value.get_secret_value().strip().strip("'\"").strip() if value else ""
+        if key.lower().startswith("bearer "):
+            raise ValueError('begins with "Bearer"; give the key alone')
         if not key.isascii() or not key.isprintable() or " " in key:
             raise ValueError("holds characters that no key has")
         return SecretStr(key) if key else None

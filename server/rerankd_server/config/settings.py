@@ -75,6 +75,14 @@ class Settings(ProviderSettings):
         None, gt=0, description="seconds that a score stays valid (default: for ever)"
     )
 
+    refused_ttl: float = Field(
+        600.0,
+        ge=0,
+        le=86_400,
+        description="seconds for which a document that a model gave no score is not asked about "
+        "again (0: it is, each time)",
+    )
+
     max_document_chars: int = Field(
         16_000, ge=1, description="characters of a document that are read; the rest is cut off"
     )

@@ -7,6 +7,7 @@ not to be left alone for a while.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -25,12 +26,19 @@ from rerankd_server.scoring.retrying import THE_PROVIDER, PassingError
 _log = structlog.get_logger()
 
 
+_SLOWLY = 0.05
+"""Seconds between two calls to a model that has not answered yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """How much one model of a provider is asked."""
 
     concurrency: int = 32
     """Most calls in flight."""
+    at_first: int = 3
+    """Calls that go at once before any was answered. Further ones follow slowly until one is: a
+    wrong key or address is to cost few."""
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     """Most sent in any minute; None leaves it to the provider."""
@@ -94,6 +102,10 @@ class Dispatcher:
         self._lines: deque[Line] = deque()
         """Those where somebody waits, the next first."""
         self._in_flight = 0
+        self._is_known = False
+        """Whether a call was ever answered."""
+        self._sent_at = -math.inf
+        """When the last call was."""
         self._backoff = Backoff(allowance.concurrency)
         self._call_quota = Quota()
         self._token_quota = Quota()
@@ -139,6 +151,11 @@ class Dispatcher:
         """Note that a call was answered, and took `tokens` (0 where that is not known)."""
         if tokens:
             self._token_window.correct(turn.tokens, tokens)
+        self._is_known = True
+        self.refused(turn)
+
+    def refused(self, turn: Turn) -> None:
+        """Note that a call was refused for what it holds: the provider itself is well."""
         self._backoff.answered(turn.era)
         if not self._backoff.given_up:
             self.condition.works(self._doing)
@@ -221,7 +238,9 @@ class Dispatcher:
 
     def _wait(self, now: float, tokens: float) -> float:
         """Give the seconds until a call of some `tokens` may be sent, as far as we decide it."""
+        is_slow = not self._is_known and self._in_flight >= self._allowance.at_first
         return max(
+            self._sent_at + _SLOWLY - now if is_slow else 0.0,
             self._backoff.wait(now),
             self._call_window.wait(now, 1),
             self._token_window.wait(now, tokens),
@@ -229,6 +248,7 @@ class Dispatcher:
 
     def _begin(self, now: float, tokens: float) -> Turn:
         self._in_flight += 1
+        self._sent_at = now
         self._call_quota.take(now, 1)
         self._token_quota.take(now, tokens)
         self._call_window.take(now, 1)

@@ -1,123 +1,44 @@
-"""A provider: one OpenAI-compatible endpoint. The only place that knows the openai SDK.
+"""A provider: one OpenAI-compatible endpoint, and what its models are asked.
 
-`complete` and `embed` send one call, try again where that can help, and turn what goes wrong into
-our errors. A provider's own words never leave this file: they may quote the key or the document.
+`complete` and `embed` send one call, try again where that can help, and learn what a model takes.
 """
 
-import asyncio
-import logging
-import math
-import re
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import structlog
 
 from rerankd_server.background import Background
 from rerankd_server.clock import Clock
 from rerankd_server.condition import Condition
-from rerankd_server.errors import (
-    KeyRejectedError,
-    ProviderError,
-    QuotaSpentError,
-    RequestRejectedError,
-)
+from rerankd_server.errors import ProviderError, RequestRejectedError
 from rerankd_server.scoring.answers import Reply
-from rerankd_server.scoring.completion import to_reply
-from rerankd_server.scoring.dispatcher import Allowance, Dispatcher, Line
-from rerankd_server.scoring.embedding import Embeddings, to_embeddings
-from rerankd_server.scoring.parameters import NO_PARAMETERS, Learnt, Parameters, unwelcome
-from rerankd_server.scoring.retrying import THE_PROVIDER, PassingError
-
-if TYPE_CHECKING:
-    import openai
-
-OPENAI = "https://api.openai.com/v1"
-"""OpenAI's own endpoint."""
+from rerankd_server.scoring.dispatcher import Allowance, Dispatcher
+from rerankd_server.scoring.embedding import Embeddings
+from rerankd_server.scoring.error_kinds import RefusedCallError
+from rerankd_server.scoring.finish import Finish
+from rerankd_server.scoring.http_client import Endpoint, HttpClient
+from rerankd_server.scoring.learning import Learnt
+from rerankd_server.scoring.parameters import EMBEDDING, LEAST, ROOM_TO_THINK, Parameters, Takes
+from rerankd_server.scoring.retrying import PassingError
+from rerankd_server.scoring.sending import (
+    CHAT,
+    EMBEDDINGS,
+    Errand,
+    Sender,
+    Service,
+    TryLessError,
+)
 
 _log = structlog.get_logger()
 
-_NO_KEY = "none"
-"""Sent where no key is set: local servers ask for none, and the SDK insists on one."""
-_DECLINED = ("content_filter", "content_policy_violation")
-"""Codes of errors that are an answer: the provider will not let the model see this document."""
-_LARGE = 256 << 10
-"""Bytes: to read a longer reply takes so long that all other calls would wait."""
-_LONGEST_RETRY_AFTER = 600.0
-"""Seconds: a provider that asks for more is asked again after this."""
 BYTES_A_TOKEN = 4
 """About: English in today's vocabularies. The reply says how many it was."""
-_UNREADABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
-"""What comes of reading a reply that is not what was asked for."""
-_CODE = re.compile(r"[a-z_]{1,48}")
-"""Error codes that may be shown: too plain to hold a key or a text."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a provider is and how it is asked."""
-
-    base_url: str | None = None
-    """None means OpenAI's own."""
-    api_key: str | None = field(default=None, repr=False)
-    timeout: float = 30.0
-    """Seconds for one attempt."""
-    attempts: int = 3
-    """Most calls for one prompt, the first included; at least 1."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Sent with every call; they may hold a key, too."""
-    who: str = THE_PROVIDER
-    """What it is called in messages."""
-    key_from: str = "OPENAI_API_KEY"
-    """Where the key was found, for messages."""
-
-
-@dataclass(slots=True)
-class Errand:
-    """One call on its way to a model."""
-
-    write: Callable[[], Mapping[str, Any]]
-    """Gives the body, without model and parameters; asked after `claim`, for each call anew."""
-    wanted: Callable[[], bool]
-    """Whether it is worth sending still."""
-    claim: Callable[[], bool]
-    """Asked right before each call; where it says False, none is sent any more."""
-    line: Line
-    """Where it waits for its turn."""
-    tokens: float
-    """About how many tokens its prompt has."""
-    calls: int = 0
-    """Calls sent so far, the failed ones too."""
-    parameters: Parameters | None = None
-    """What is sent along, where this call saw some of it refused."""
-
+FAILS = 500
+"""HTTP's status of a server that fails at what it was sent."""
 
 R = TypeVar("R", Reply, Embeddings)
-
-
-@dataclass(frozen=True, slots=True)
-class _Service(Generic[R]):
-    """One thing that providers do."""
-
-    path: str
-    read: Callable[[Any], R]
-    """Reads a reply, decoded JSON; raises one of `_UNREADABLE` where it is another's."""
-    name: str
-    declined: R | None = None
-    """What an error comes to that says that the model may not see this."""
-
-
-_CHAT = _Service(
-    "/chat/completions",
-    to_reply,
-    "chat completions",
-    declined=Reply(text="", finish="content_filter"),
-)
-_EMBEDDINGS = _Service("/embeddings", to_embeddings, "embeddings")
 
 
 class Provider:
@@ -141,117 +62,134 @@ class Provider:
         self._endpoint = endpoint
         self._allowance = allowance or Allowance()
         self._clock = clock or Clock()
-        self._dispatchers: dict[str, Dispatcher] = {}
-        self._loading: asyncio.Task[openai.AsyncOpenAI] | None = None
+        self._senders: dict[str, Sender] = {}
+        self.client = HttpClient(endpoint, self._background)
+        self.models: dict[str, Learnt] = {}
+        """What is known of each model that was asked, and what it has cost."""
 
-    async def warm_up(self) -> "openai.AsyncOpenAI":
-        """Load the SDK, which takes most of a second, in a thread of its own; gives its client."""
-        if self._loading is None:
-            self._loading = asyncio.create_task(asyncio.to_thread(self._load_client))
-        return await asyncio.shield(self._loading)
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it is and how it is asked."""
+        return self._endpoint
+
+    @property
+    def clock(self) -> Clock:
+        """The time that it goes by."""
+        return self._clock
+
+    async def warm_up(self) -> None:
+        """Load what takes most of a second to load."""
+        await self.client.load()
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._loading is None:
-            return
-        await asyncio.wait({self._loading})
-        if self._loading.exception() is None:
-            await self._loading.result().close()
+        await self.client.close()
 
-    def _load_client(self) -> "openai.AsyncOpenAI":
-        """Import the SDK and build its client. The SDK's own retries are off: ours are counted."""
-        import openai  # noqa: PLC0415  # slow
+    async def complete(self, model: str, errand: Errand, wish: Parameters) -> Reply | None:
+        """Send `errand` to `model` and return its reply, or None where it is wanted no more.
 
-        async def turn(_: object) -> None:
-            await self._background.turn()
-
-        endpoint = self._endpoint
-        logging.getLogger("openai").setLevel(logging.CRITICAL)  # at debug level it logs prompts
-        return openai.AsyncOpenAI(
-            api_key=endpoint.api_key or _NO_KEY,
-            base_url=endpoint.base_url or OPENAI,  # None would have the SDK read its own variable
-            timeout=endpoint.timeout,
-            max_retries=0,
-            default_headers=endpoint.headers,
-            http_client=openai.DefaultAioHttpClient(
-                timeout=endpoint.timeout,
-                # Replies that come together are read one by one.
-                event_hooks={"response": [turn]},
-            ),
-        )
-
-    async def complete(self, model: str, errand: Errand, learnt: Learnt) -> Reply | None:
-        """Send `errand` to `model` and give its reply, or None where it is wanted no more.
-
-        Sends the parameters that `learnt` holds and teaches it what the model refuses. Raises
-        ProviderError after the last attempt.
+        Sends what the model takes of `wish`, and learns what it refuses. Raises ProviderError after
+        the last attempt.
         """
-        return await self._ask(_CHAT, model, errand, learnt)
+        return await self._ask(CHAT, model, errand, wish)
 
     async def embed(self, model: str, errand: Errand) -> Embeddings | None:
-        """Send `errand` to the embeddings `model` and give its reply, in the same way."""
-        return await self._ask(_EMBEDDINGS, model, errand, Learnt(NO_PARAMETERS))
+        """Send `errand` to the embeddings `model` and return its reply, in the same way."""
+        return await self._ask(EMBEDDINGS, model, errand, EMBEDDING)
+
+    def learnt(self, model: str) -> Learnt:
+        """Return what is known of `model`."""
+        if model not in self.models:
+            self.models[model] = Learnt(self._clock)
+        return self.models[model]
 
     async def _ask(
-        self, service: _Service[R], model: str, errand: Errand, learnt: Learnt
+        self, service: Service[R], model: str, errand: Errand, wish: Parameters
     ) -> R | None:
         """Send until there is an answer, or no attempt is left."""
+        job = _Job(service, self.sender(model), self.learnt(model), errand, wish)
         attempts = 0
         while True:
             attempts += 1
             try:
-                return await self._attempt(service, model, errand, learnt)
+                return await self._attempt(job)
             except PassingError as error:
-                if attempts == self._endpoint.attempts:
+                is_of_one = error.status == FAILS and errand.is_divisible()
+                if is_of_one or attempts == self._endpoint.attempts:
                     raise error.final(attempts) from None
                 pause = error.pause(attempts)
             await self._clock.sleep(pause)
 
-    async def _attempt(
-        self, service: _Service[R], model: str, errand: Errand, learnt: Learnt
-    ) -> R | None:
-        """Send once, and again for each parameter that the model turns out not to take."""
-        while True:
-            sent = learnt.current if errand.parameters is None else errand.parameters
-            try:
-                reply = await self._send(service, model, errand, sent)
-            except _UnwelcomeError as error:
-                less = sent.without(error.name).least(learnt.current)
-                if less == sent:
-                    raise error.rejected from None
-                errand.parameters = less
-            else:
-                if reply is not None and learnt.answered(sent):
-                    _log.warning("the model takes fewer parameters", model=model, now=str(sent))
-                return reply
+    async def _attempt(self, job: "_Job[R]", *, finds_out: bool = False) -> R | None:
+        """Send once, and again for whatever the model turns out to take or to need.
 
-    async def _send(
-        self, service: _Service[R], model: str, errand: Errand, sent: Parameters
-    ) -> R | None:
-        """Send one call when its turn comes, and tell the dispatcher what became of it."""
-        client = await self.warm_up()
-        dispatcher = self._dispatcher(model)
-        async with dispatcher.turn(errand.line, errand.wanted, errand.claim, errand.tokens) as turn:
-            if turn is None:
-                return None
-            errand.calls += 1
-            body = {"model": model, **errand.write(), **sent.arguments()}
-            if not sent.structured:
-                body.pop("response_format", None)
-            try:
-                reply = await self._call(client, service, body, partial(dispatcher.heard, turn))
-            except (PassingError, KeyRejectedError, QuotaSpentError) as error:
-                dispatcher.failed(turn, error)
-                raise
-            except (_UnwelcomeError, ProviderError):
-                dispatcher.answered(turn)  # it refuses this call alone
-                raise
-            dispatcher.answered(turn, reply.prompt_tokens + reply.completion_tokens)
+        One call at a time finds out what it takes; the others wait, and learn from that.
+        """
+        takes = job.takes
+        try:
+            reply = await job.send(takes)
+        except TryLessError as error:
+            async with nullcontext() if finds_out else job.learnt.form:
+                if job.takes == takes:
+                    job.errand.takes = error.takes
+                    return await self._attempt(job, finds_out=True)
+            return await self._attempt(job)
+        except RefusedCallError as error:
+            return await self._after_refusal(job, takes, error, finds_out=finds_out)
+        if reply is None or reply == job.service.declined:
             return reply
+        job.note(takes)
+        if not _needs_room(reply, takes.applied(job.wish)):
+            return reply
+        return await self._after_cut_off(job, takes, reply, finds_out=finds_out)
 
-    def _dispatcher(self, model: str) -> Dispatcher:
-        if model not in self._dispatchers:
-            self._dispatchers[model] = Dispatcher(
+    async def _after_refusal(
+        self, job: "_Job[R]", takes: Takes, refusal: RefusedCallError, *, finds_out: bool
+    ) -> R | None:
+        """Try the least that can be sent, after a `refusal` that names no reason."""
+        learnt = job.learnt
+        learnt.refused_in_a_row += 1
+        async with learnt.bare.turn() as may_try:
+            if job.takes == takes:
+                if not may_try or not learnt.form_may_be_wrong:
+                    raise refusal.otherwise from None
+                try:
+                    reply = await job.send(LEAST)
+                except (RefusedCallError, RequestRejectedError):
+                    learnt.bare.ended(in_vain=True)
+                    raise refusal.otherwise from None
+                if reply is not None and reply != job.service.declined:
+                    learnt.bare.ended(in_vain=False)
+                    job.note(LEAST)
+                return reply
+        return await self._attempt(job, finds_out=finds_out)
+
+    async def _after_cut_off(
+        self, job: "_Job[R]", takes: Takes, cut_off: R, *, finds_out: bool
+    ) -> R | None:
+        """Try with room to think, after a reply that was `cut_off` before its answer."""
+        learnt = job.learnt
+        async with learnt.room.turn() as may_try:
+            if job.takes == takes:
+                if not may_try:
+                    return cut_off
+                roomy = takes.with_room()
+                try:
+                    reply = await job.send(roomy)
+                except (TryLessError, RefusedCallError, PassingError, ProviderError):
+                    learnt.room.ended(in_vain=True)
+                    return cut_off
+                if reply is not None:
+                    learnt.room.ended(in_vain=_is_cut_off(reply))
+                    if not _is_cut_off(reply):
+                        job.note(roomy)
+                return reply
+        return await self._attempt(job, finds_out=finds_out)
+
+    def sender(self, model: str) -> Sender:
+        """Return what sends calls to `model`."""
+        if model not in self._senders:
+            dispatcher = Dispatcher(
                 self._allowance,
                 self._clock,
                 self.condition,
@@ -259,110 +197,49 @@ class Provider:
                 self._endpoint.who,
                 self._background,
             )
-        return self._dispatchers[model]
+            self._senders[model] = Sender(model, self.client, dispatcher, self.learnt(model))
+        return self._senders[model]
 
-    async def _call(
-        self,
-        client: "openai.AsyncOpenAI",
-        service: _Service[R],
-        body: Mapping[str, Any],
-        heard: Callable[[Mapping[str, str]], None],
-    ) -> R:
-        import httpx2  # noqa: PLC0415  # loaded by now
-        import openai  # noqa: PLC0415
 
-        try:
-            # The SDK's own time-out starts anew with every byte. Its typed methods would take half
-            # as much time again, for checking a request and a reply that we check ourselves.
-            async with asyncio.timeout(self._endpoint.timeout):
-                response = await client.post(service.path, body=body, cast_to=httpx2.Response)
-            heard(response.headers)
-            if len(response.content) > _LARGE:
-                return await asyncio.to_thread(lambda: service.read(response.json()))
-            return service.read(response.json())
-        except openai.APIStatusError as error:
-            heard(error.response.headers)
-            if _plain(error.code) in _DECLINED and service.declined is not None:
-                return service.declined
-            raise _translate_status(error, self._endpoint) from None
-        except (openai.APIConnectionError, TimeoutError):
-            # The SDK's transport calls refused and broken connections time-outs as well.
-            what = (
-                "gives no answer: it cannot be reached, breaks off, or takes more than "
-                f"{self._endpoint.timeout:g} s"
+@dataclass(frozen=True, slots=True)
+class _Job(Generic[R]):
+    """One errand to one model, over all its attempts."""
+
+    service: Service[R]
+    sender: Sender
+    learnt: Learnt
+    errand: Errand
+    wish: Parameters
+
+    @property
+    def takes(self) -> Takes:
+        """What the model takes, as far as is known by now."""
+        return self.errand.takes.both(self.learnt.takes)
+
+    async def send(self, takes: Takes) -> R | None:
+        """Send one call; see `Sender.send`."""
+        return await self.sender.send(self.service, self.errand, takes, self.wish)
+
+    def note(self, takes: Takes) -> None:
+        """Note that the model answered a call of this form, and say so where that is new."""
+        before = self.learnt.takes
+        if self.learnt.answered(takes):
+            gets_room = before.least_limit < ROOM_TO_THINK <= takes.least_limit
+            _log.warning(
+                "the model thinks first: it gets more tokens"
+                if gets_room
+                else "the model takes fewer parameters",
+                model=self.sender.name,
+                now=str(self.learnt.takes),
             )
-        except (openai.APIError, *_UNREADABLE):
-            what = f"sends replies that are not {service.name}"
-        except asyncio.CancelledError:
-            if _is_cancelled():
-                raise
-            what = "gives no answer: its connection was given up"  # by the transport, not by us
-        raise PassingError(what, rate_limited=False, who=self._endpoint.who)
 
 
-class _UnwelcomeError(Exception):
-    """The model does not take the parameter `name`; `rejected` is what it comes to otherwise."""
-
-    def __init__(self, name: str, rejected: ProviderError) -> None:
-        super().__init__(name)
-        self.name = name
-        self.rejected = rejected
+def _is_cut_off(reply: Reply | Embeddings) -> bool:
+    return isinstance(reply, Reply) and reply.finish is Finish.CUT_OFF
 
 
-def _is_cancelled() -> bool:
-    """Whether somebody has asked this task to end."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def _translate_status(error: "openai.APIStatusError", endpoint: Endpoint) -> Exception:
-    """Turn an error status into a passing error, an unwelcome parameter, or a final error."""
-    status = error.status_code
-    codes = [_plain(error.code), _plain(error.type)]
-    code = next((each for each in codes if _CODE.fullmatch(each)), None)
-    what = f"answers {status} {code}" if code else f"answers {status}"
-    if status in (400, 403, 422) and (name := unwelcome(_plain(error.param), error.message)):
-        return _UnwelcomeError(
-            name, RequestRejectedError(f"{endpoint.who} {what} to `{name}`, sent or not")
-        )
-    if status == 401:
-        return KeyRejectedError(
-            f"{endpoint.who} {what}: it refuses the key; check {endpoint.key_from} on the server"
-        )
-    if status == 402 or "insufficient_quota" in codes:
-        return QuotaSpentError(
-            f"{endpoint.who} {what}: the account's quota is spent; add credit there"
-        )
-    if status in (408, 409, 429) or status >= 500:
-        return PassingError(
-            what,
-            rate_limited=status == 429,
-            retry_after=_retry_after(error.response.headers),
-            who=endpoint.who,
-        )
-    return RequestRejectedError(
-        f"{endpoint.who} {what}: it refuses the call; check `model` and `base_url` on the "
-        "server, what the key is allowed, and that the document is not too long for the model",
-        stops_everything=status == 404,  # no such model, or no such address
-    )
-
-
-def _plain(value: object) -> str:
-    """Give `value` where it is text; providers send all sorts of things."""
-    return value if isinstance(value, str) else ""
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read Retry-After: seconds or an HTTP date (RFC 9110, 10.2.3), or OpenAI's milliseconds."""
-    try:
-        if text := headers.get("retry-after-ms"):
-            seconds = float(text) / 1000
-        elif not (text := headers.get("retry-after")):
-            return None
-        elif text.strip().replace(".", "", 1).isdigit():
-            seconds = float(text)
-        else:
-            seconds = parsedate_to_datetime(text).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return None
-    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
+def _needs_room(reply: Reply | Embeddings, sent: Parameters) -> bool:
+    """Return whether the model was cut off while it thought, and a larger limit may help."""
+    if not isinstance(reply, Reply) or not reply.needs_room:
+        return False
+    return sent.max_tokens is not None and sent.max_tokens < ROOM_TO_THINK

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rerankd_server.scoring.answers import Reply
+from rerankd_server.scoring.breaker import Breaker
 from rerankd_server.scoring.embedding import Embeddings
-from rerankd_server.scoring.parameters import Learnt, Parameters
-from rerankd_server.scoring.provider import Errand, Provider
+from rerankd_server.scoring.parameters import Parameters
+from rerankd_server.scoring.provider import Provider
 from rerankd_server.scoring.scorer import LABELS
+from rerankd_server.scoring.sending import Errand
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,14 @@ class RemoteModel:
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
         return {"messages": messages, **self.extra}
 
-    async def complete(self, errand: Errand, learnt: Learnt) -> Reply | None:
+    def breaker(self, kind: str) -> Breaker:
+        """Return a breaker for the calls of one scorer that asks this model."""
+        doing = f"{kind} by {self.name} at {self.provider.endpoint.who}"
+        return Breaker(self.provider.clock, self.provider.condition, doing)
+
+    async def complete(self, errand: Errand, wish: Parameters) -> Reply | None:
         """Send `errand` to this model; see `Provider.complete`."""
-        return await self.provider.complete(self.name, errand, learnt)
+        return await self.provider.complete(self.name, errand, wish)
 
     async def embed(self, errand: Errand) -> Embeddings | None:
         """Send `errand` to this embeddings model; see `Provider.embed`."""

@@ -35,11 +35,14 @@ class PassingError(Exception):
         self,
         what: str,
         *,
-        rate_limited: bool,
+        rate_limited: bool = False,
         retry_after: float | None = None,
         who: str = THE_PROVIDER,
+        status: int = 0,
     ) -> None:
         super().__init__(what)
+        self.status = status
+        """Of HTTP; 0 where there was none."""
         self.who = who
         self.rate_limited = rate_limited
         self.retry_after = retry_after
@@ -76,4 +79,5 @@ class PassingError(Exception):
         return ProviderUnavailableError(
             f"{self.who} {self} ({how}); call again later, or check `base_url`",
             retry_after,
+            status=self.status,
         )

@@ -1,0 +1,172 @@
+"""The HTTP client of one provider. The only place that knows the openai SDK.
+
+It gives what came as it came, status and bytes; what that means is said elsewhere. Whatever goes
+wrong on the way is a TransportError, never a defect of ours.
+"""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rerankd_server.background import Background
+from rerankd_server.logs import log_defect
+from rerankd_server.scoring.base_url import host_of, is_loopback, path_and_query, shown
+from rerankd_server.scoring.retrying import THE_PROVIDER
+
+if TYPE_CHECKING:
+    import openai
+
+OPENAI = "https://api.openai.com/v1"
+"""OpenAI's own endpoint."""
+
+_NO_KEY = "none"
+"""Sent where no key is set: local servers ask for none, and the SDK insists on one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a provider is and how it is asked."""
+
+    base_url: str | None = None
+    """None means OpenAI's own."""
+    api_key: str | None = field(default=None, repr=False)
+    key_header: str = ""
+    """The header that carries the key as it is; empty for `Authorization: Bearer`."""
+    ca_file: Path | None = None
+    """Certificates, in PEM, that are trusted instead of the system's."""
+    timeout: float = 30.0
+    """Seconds for one attempt."""
+    attempts: int = 3
+    """Most calls for one prompt, the first included; at least 1."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Sent with every call; they may hold a key, too."""
+    who: str = THE_PROVIDER
+    """What it is called in messages."""
+    key_from: str = "OPENAI_API_KEY"
+    """Where the key was found, for messages."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, as messages may show it."""
+        return shown(self.base_url or OPENAI)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class TransportError(Exception):
+    """No whole reply came; `what` the provider does, in our own words."""
+
+
+class HttpClient:
+    """Sends calls to `endpoint`; what it costs to read replies is spent in `background`."""
+
+    def __init__(self, endpoint: Endpoint, background: Background) -> None:
+        self.endpoint = endpoint
+        self._background = background
+        self._loading: asyncio.Task[openai.AsyncOpenAI] | None = None
+        self._options: Any = {}
+        """Of each call."""
+
+    async def load(self) -> "openai.AsyncOpenAI":
+        """Load the SDK, which takes most of a second, in a thread of its own; gives its client."""
+        if self._loading is None:
+            self._loading = asyncio.create_task(asyncio.to_thread(self._load))
+        return await asyncio.shield(self._loading)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._loading is None:
+            return
+        await asyncio.wait({self._loading})
+        if self._loading.exception() is None:
+            await self._loading.result().close()
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> Response:
+        """Send `body` to `path` and return the reply, whatever its status.
+
+        Raises TransportError where no whole reply comes in time.
+        """
+        import httpx2  # noqa: PLC0415  # slow; loaded by now
+        import openai  # noqa: PLC0415
+
+        from rerankd_server.scoring.transport_errors import describe, is_known  # noqa: PLC0415
+
+        client, endpoint = await self.load(), self.endpoint
+        try:
+            # The SDK's own time-out starts anew with every byte. Its typed methods would take half
+            # as much time again, for checking a request and a reply that we check ourselves.
+            async with asyncio.timeout(endpoint.timeout):
+                reply = await client.post(
+                    path, body=body, cast_to=httpx2.Response, options=self._options
+                )
+        except openai.APIStatusError as error:
+            reply = error.response
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            # By the transport, not by us.
+            what = f"gives no answer: the connection to {endpoint.address} was given up"
+            raise TransportError(what) from error
+        except Exception as error:  # noqa: BLE001  # the transport raises all sorts of things
+            if not is_known(error):
+                log_defect(error)  # it fails the provider all the same, but may be ours
+            raise TransportError(describe(error, endpoint.address, endpoint.timeout)) from None
+        return Response(reply.status_code, reply.headers, reply.content)
+
+    def _load(self) -> "openai.AsyncOpenAI":
+        """Import the SDK and build its client. The SDK's own retries are off: ours are counted."""
+        import openai  # noqa: PLC0415  # slow
+
+        async def turn(_: object) -> None:
+            await self._background.turn()
+
+        endpoint = self.endpoint
+        logging.getLogger("openai").setLevel(logging.CRITICAL)  # at debug level it logs prompts
+        # None would have the SDK read its own variable.
+        base_url, query = path_and_query(endpoint.base_url or OPENAI)
+        host = host_of(base_url)
+        key, headers = endpoint.api_key or _NO_KEY, dict[str, Any](endpoint.headers)
+        if endpoint.key_header:
+            headers = {endpoint.key_header: key, **headers}
+            self._options = {"headers": {"Authorization": openai.Omit()}}
+        return openai.AsyncOpenAI(
+            api_key=key,
+            base_url=base_url,
+            timeout=endpoint.timeout,
+            max_retries=0,
+            default_headers=headers,
+            default_query=query,
+            http_client=openai.DefaultAioHttpClient(
+                timeout=endpoint.timeout,
+                # A redirect would take the texts, and maybe the key, to another host.
+                follow_redirects=False,
+                verify=ssl.create_default_context(cafile=endpoint.ca_file)
+                if endpoint.ca_file
+                else True,
+                # What is on this machine is not looked for behind a proxy.
+                mounts={f"all://{_bracketed(host)}": None} if is_loopback(host) else None,
+                # Replies that come together are read one by one.
+                event_hooks={"response": [turn]},
+            ),
+        )
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_cancelled() -> bool:
+    """Return whether somebody has asked this task to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
