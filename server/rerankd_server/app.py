@@ -7,12 +7,13 @@ running ones finish within the grace, what is bought is stored, store and provid
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import grpc
+from rerankd_server import __version__
 from rerankd_server.api.familiar import Familiar
 from rerankd_server.api.health import Health
 from rerankd_server.api.reflection import serve_reflection
@@ -28,7 +29,9 @@ from rerankd_server.errors import ConfigError
 from rerankd_server.logs import LogLine, log_defect
 from rerankd_server.menu import Menu
 from rerankd_server.port import cannot_listen
+from rerankd_server.providers import endpoint_of
 from rerankd_server.reranker import Reranker
+from rerankd_server.scoring.learning import Spent
 
 _LAST_WORDS = 1.0
 """Seconds that calls get to end in order when their grace is over."""
@@ -85,7 +88,7 @@ class App:
         self.address = _address(settings.listen, port)
         await self._server.start()
         self._health.report(SERVICE, works=True)
-        for condition in (self._store.condition, self._menu.condition):
+        for condition in (self._store.condition, self._menu.providers.condition):
             condition.watch(self._report)
         self._warming = asyncio.gather(*map(_tell_defect, self._menu.slow_to_load()))
 
@@ -102,9 +105,12 @@ class App:
             lines.append(
                 LogLine("warning", "no language model: ranking by shared words only", {"fix": fix})
             )
+        providers = self.settings.all_providers.items()
         ready = {
+            "version": __version__,
             "listen": self.address,
             "model": self.settings.default_model,
+            "providers": {name: endpoint_of(name, each).address for name, each in providers},
             "pairs_stored": await self._store.count(),
             "data_dir": str(self.settings.data_dir),
         }
@@ -141,6 +147,18 @@ class App:
         await self._menu.close()
         if self._warming is not None:
             await self._warming
+
+    @property
+    def spent(self) -> Mapping[tuple[str, str], Spent]:
+        """What was spent on each model since the start, by its provider's address and its name.
+
+        Counts all calls that were sent, also those whose caller left or ran out of time.
+        """
+        return {
+            (provider.endpoint.address, name): learnt.spent
+            for provider in self._menu.providers
+            for name, learnt in provider.models.items()
+        }
 
     def hurry(self) -> None:
         """End the grace of a `stop` that is under way or to come."""

@@ -12,29 +12,26 @@ from rerankd_server.background import Background
 from rerankd_server.caching.cached import Cached
 from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
+from rerankd_server.caching.refusals import Refusals
 from rerankd_server.caching.room import Room
-from rerankd_server.condition import Condition
-from rerankd_server.config import LEXICAL, OWN_PROVIDER, ProviderSettings, Settings, recipe
+from rerankd_server.config import LEXICAL, Settings, recipe
 from rerankd_server.errors import ConfigError
+from rerankd_server.providers import MILLION, Providers
 from rerankd_server.reranker import Model
 from rerankd_server.scoring.batched import BatchedScorer
 from rerankd_server.scoring.blend import Blend
 from rerankd_server.scoring.cascade import Cascade
-from rerankd_server.scoring.dispatcher import Allowance
 from rerankd_server.scoring.embedder import Embedder
 from rerankd_server.scoring.lexical import LexicalScorer, load_frequencies
 from rerankd_server.scoring.llm import LLMScorer
 from rerankd_server.scoring.mean import Mean
-from rerankd_server.scoring.prices import Price, Priced, listed_price
+from rerankd_server.scoring.prices import Price, Priced
 from rerankd_server.scoring.prior import PriorScorer
-from rerankd_server.scoring.provider import OPENAI, Endpoint, Provider
 from rerankd_server.scoring.remote_model import RemoteModel
-from rerankd_server.scoring.retrying import THE_PROVIDER
 from rerankd_server.scoring.scorer import Leaf, Scorer, T
 from rerankd_server.scoring.truncated import Truncated
 
 _FREE = Price(0, 0)
-_MILLION = 1_000_000
 
 
 class Menu:
@@ -47,15 +44,12 @@ class Menu:
         leases: Leases | None = None,
         background: Background | None = None,
     ) -> None:
-        self.condition = Condition("provider")
-        """Whether all models are asked, or some given up on for now."""
+        self.providers = Providers(settings, background)
         self.caches: list[Cached[Any]] = []
         self._settings = settings
         self._catalogue = settings.catalogue
         self._memory = memory
         self._leases = leases
-        self._background = background or Background()
-        self._providers: dict[str, Provider] = {}
         self._rooms: dict[str, Room] = {}
         self._scorers: dict[str, Scorer] = {}
         self._leaves: dict[object, Priced[Any]] = {}
@@ -63,15 +57,14 @@ class Menu:
 
     def slow_to_load(self) -> Sequence[Awaitable[object]]:
         """Give what takes most of a second to load, and had better be loaded before it is asked."""
-        providers = [provider.warm_up() for provider in self._providers.values()]
+        providers = [provider.warm_up() for provider in self.providers]
         asked = {self._settings.default_model, *(p for m in self.models for p in m.parts)}
         is_lexical = any(isinstance(self._catalogue[name], recipe.Lexical) for name in asked)
         return [*providers, asyncio.to_thread(load_frequencies)] if is_lexical else providers
 
     async def close(self) -> None:
         """Close the providers' connections."""
-        for provider in self._providers.values():
-            await provider.close()
+        await self.providers.close()
 
     def _offered(self) -> Iterator[Model]:
         """Give the models; the lexical one only where its word list is there, or is needed."""
@@ -90,7 +83,7 @@ class Menu:
 
     def _model(self, name: str) -> Model:
         made = self._catalogue[name]
-        price = self._price(made) if isinstance(made, recipe.ASKING) else None
+        price = self.providers.price(made) if isinstance(made, recipe.ASKING) else None
         return Model(
             name=name,
             description=made.description or made.summary,
@@ -99,8 +92,8 @@ class Menu:
             parts=made.parts,
             provider=made.provider if isinstance(made, recipe.ASKING) else "",
             provider_model=made.model if isinstance(made, recipe.ASKING) else "",
-            prompt_price_usd=None if price is None else price.prompt * _MILLION,
-            completion_price_usd=None if price is None else price.completion * _MILLION,
+            prompt_price_usd=None if price is None else price.prompt * MILLION,
+            completion_price_usd=None if price is None else price.completion * MILLION,
         )
 
     def _scorer(self, name: str) -> Scorer:
@@ -128,12 +121,12 @@ class Menu:
 
     def _asking(self, made: recipe.Pointwise | recipe.Batched | recipe.Embeddings) -> Scorer:
         """Make a scorer that asks a provider's model."""
-        model = self._remote(made)
+        model = self.providers.model(made)
         match made:
             case recipe.Pointwise():
-                return self._leaf(LLMScorer(model, made.max_tokens or None), made)
+                return self._leaf(leaf_of(model, made), made)
             case recipe.Batched():
-                passes = [self._leaf(_batched(model, made, n), made) for n in range(made.repeats)]
+                passes = [self._leaf(leaf_of(model, made, n), made) for n in range(made.repeats)]
                 return passes[0] if len(passes) == 1 else Mean(passes)
             case recipe.Embeddings():
                 # numpy takes 0.1 s to load, and few servers need it.
@@ -152,55 +145,23 @@ class Menu:
         if key not in self._leaves:
             # What costs nothing is sooner had anew than waited for: it asks for no lease.
             leases, room = (self._leases, self._room(made.provider)) if made else (None, Room())
-            cache = Cached(scorer, self._memory, room, leases)
+            refusals = Refusals(self._settings.refused_ttl)
+            cache = Cached(scorer, self._memory, room, leases, refusals)
             self.caches.append(cache)
-            self._leaves[key] = Priced(cache, self._price(made) if made else _FREE)
+            self._leaves[key] = Priced(cache, self.providers.price(made) if made else _FREE)
         return self._leaves[key]
-
-    def _remote(self, made: recipe.Asking) -> RemoteModel:
-        settings = self._settings.all_providers[made.provider]
-        return RemoteModel(
-            self._provider(made.provider, settings),
-            settings.provider_name or _address(settings),
-            made.model,
-            workers=settings.concurrency,
-            extra=made.parameters,
-        )
-
-    def _provider(self, name: str, settings: ProviderSettings) -> Provider:
-        if name not in self._providers:
-            endpoint = Endpoint(
-                base_url=settings.base_url,
-                api_key=settings.api_key.get_secret_value() if settings.api_key else None,
-                timeout=settings.timeout,
-                attempts=settings.attempts,
-                who=THE_PROVIDER if name == OWN_PROVIDER else f"provider {name!r}",
-                key_from=settings.key_from,
-                headers={n: value.get_secret_value() for n, value in settings.headers.items()},
-            )
-            allowance = Allowance(
-                concurrency=settings.concurrency,
-                requests_per_minute=settings.requests_per_minute,
-                tokens_per_minute=settings.tokens_per_minute,
-                longest_wait=settings.longest_wait,
-            )
-            self._providers[name] = Provider(
-                endpoint, allowance, condition=self.condition, background=self._background
-            )
-        return self._providers[name]
 
     def _room(self, provider: str) -> Room:
         places = self._settings.all_providers[provider].max_queue
         return self._rooms.setdefault(provider, Room(places))
 
-    def _price(self, made: recipe.Asking) -> Price | None:
-        settings = self._settings.all_providers[made.provider]
-        if own := settings.prices.get(made.model):
-            return Price(own.prompt / _MILLION, own.completion / _MILLION)
-        return listed_price(_address(settings), made.model)
 
-
-def _batched(model: RemoteModel, made: recipe.Batched, number: int) -> BatchedScorer:
+def leaf_of(
+    model: RemoteModel, made: recipe.Pointwise | recipe.Batched, number: int = 0
+) -> LLMScorer | BatchedScorer:
+    """Return the scorer of a recipe that has `model` choose labels; `number` is the pass."""
+    if isinstance(made, recipe.Pointwise):
+        return LLMScorer(model, made.max_tokens or None)
     return BatchedScorer(
         model,
         documents=made.documents,
@@ -209,7 +170,3 @@ def _batched(model: RemoteModel, made: recipe.Batched, number: int) -> BatchedSc
         seed=made.seed,
         number=number,
     )
-
-
-def _address(settings: ProviderSettings) -> str:
-    return (settings.base_url or OPENAI).rstrip("/")

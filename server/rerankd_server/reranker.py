@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,8 +17,10 @@ from rerankd_server.errors import (
     Violation,
 )
 from rerankd_server.scoring.scorer import (
+    PENDING,
     Ask,
     CacheMode,
+    Detail,
     Documents,
     Progress,
     Reason,
@@ -33,6 +35,13 @@ _log = structlog.get_logger()
 
 _MOST_ERRORS = 3
 """Different errors that one log line holds."""
+_DETAILS = {
+    Detail.CUT_OFF: ("were cut off", "does the model think first? set max_tokens"),
+    Detail.EMPTY_REPLY: ("held no text", "does the model think first? set max_tokens"),
+    Detail.UNREADABLE: ("held no label", "is it a model that follows instructions?"),
+    Detail.DECLINED: ("declined", "do documents break the provider's rules?"),
+}
+"""What a reply without a score did, and what to do about many of them."""
 _WHY = {
     Reason.NOT_CACHED: "is not cached, and the request asks for cached scores only",
     Reason.REFUSED: "was refused: the model declined, or its reply holds no score",
@@ -96,7 +105,8 @@ class Ranking:
     """Positions in the request's documents, best first: the only column that is not by position."""
     scores: Sequence[float | None]
     sources: Sequence[Source | None]
-    reasons: Mapping[int, Reason]
+    unscored: Mapping[int, Unscored]
+    """Why there is no score, or none but one that stands in for it, by position."""
     is_final: bool
     model: str
     usage: Usage
@@ -109,7 +119,15 @@ class Ranking:
     @property
     def results(self) -> Sequence[Result]:
         """The same by row, best first."""
-        return [Result(n, self.scores[n], self.sources[n], self.reasons.get(n)) for n in self.order]
+        return [
+            Result(
+                n,
+                self.scores[n],
+                self.sources[n],
+                self.unscored[n].reason if n in self.unscored else None,
+            )
+            for n in self.order
+        ]
 
 
 class Reranker:
@@ -145,7 +163,7 @@ class Reranker:
             order=_order(scores, top_n),
             scores=scores,
             sources=[Source.CACHE] * len(scores),
-            reasons={},
+            unscored={},
             is_final=True,
             model=named.name,
             usage=usage,
@@ -165,8 +183,8 @@ class Reranker:
         """
         stop = None if seconds is None else asyncio.get_running_loop().time() + seconds
         model = self.find(request.model)
-        board = _Board(request, model.name)
         ask = Ask(request.query, request.instruction, request.cache_mode)
+        board = _Board(request, model.name, ask)
         async with aclosing(model.scorer.score(ask, request.documents)) as progress:
             if request.partial_results:
                 async with aclosing(self._partial(board, progress, stop)) as rankings:
@@ -177,7 +195,7 @@ class Reranker:
                     await board.follow(progress)
         board.tell()
         board.check()
-        yield board.ranking(is_final=True, oldest=board.oldest(ask))
+        yield board.ranking(is_final=True, oldest=board.oldest())
 
     def find(self, name: str) -> Model:
         """Give the model called `name`, or the default for "". Raises UnknownModelError."""
@@ -245,10 +263,11 @@ def _order(scores: Sequence[float | None], top_n: int) -> Sequence[int]:
 class _Board:
     """What is known of one request's candidates so far."""
 
-    def __init__(self, request: RerankRequest, model: str) -> None:
+    def __init__(self, request: RerankRequest, model: str, ask: Ask) -> None:
         count = len(request.documents)
         self._request = request
         self._model = model
+        self._ask = ask
         self._scores: list[float | None] = [None] * count
         self._sources: list[Source | None] = [None] * count
         self._open = set(range(count))
@@ -289,38 +308,47 @@ class _Board:
     def ranking(self, *, is_final: bool, oldest: int | None = None) -> Ranking:
         """Order what is known."""
         order = _order(self._scores, self._request.top_n)
-        reasons = dict.fromkeys(self._open, Reason.PENDING)
-        reasons.update((i, unscored.reason) for i, unscored in self._unscored.items())
+        unscored = {**dict.fromkeys(self._open, PENDING), **self._unscored}
         return Ranking(
             order,
             [*self._scores],
             [*self._sources],
-            reasons,
+            unscored,
             is_final,
             self._model,
-            self._usage,
+            self._used() if is_final else self._usage,
             oldest,
         )
 
-    def oldest(self, ask: Ask) -> int | None:
+    def _used(self) -> Usage:
+        """Return all usage, with the calls that were sent and are left behind without an answer."""
+        pending = self._ask.sent.count - self._usage.model_calls
+        if pending <= 0:
+            return self._usage
+        return self._usage + Usage(model_calls=pending, pending_calls=pending)
+
+    def oldest(self) -> int | None:
         """Give `Ranking.oldest`."""
         used = self._usage
         else_used = used.scored_pairs or used.shared_pairs or used.unscored_pairs
-        if else_used or self._open or used.cached_pairs != len(ask.ages):
+        if else_used or self._open or used.cached_pairs != len(self._ask.ages):
             return None
-        return min(ask.ages, default=None)
+        return min(self._ask.ages, default=None)
 
     def tell(self) -> None:
         """Log what got no score though it was asked for: a line a request."""
-        reasons = Counter(each.reason for each in self._unscored.values())
+        unscored = self._unscored.values()
+        reasons = Counter(each.reason for each in unscored)
         failed, refused = reasons[Reason.FAILED], reasons[Reason.REFUSED]
         if failed or refused:
-            errors = {str(each.error) for each in self._unscored.values() if each.error}
+            errors = {str(each.error) for each in unscored if each.error}
             _log.warning(
                 "documents without a score",
                 model=self._model,
                 failed=failed,
                 refused=refused,
+                not_asked=sum(not each.was_asked for each in unscored),
+                why=list(_causes(unscored, self._usage.scored_pairs)),
                 errors=sorted(errors)[:_MOST_ERRORS],
             )
 
@@ -339,3 +367,14 @@ class _Board:
                 )
         if self._error is not None and not self.has_scores and not pending:
             raise self._error
+
+
+def _causes(unscored: Collection[Unscored], scored: int) -> Iterator[str]:
+    """Say what was wrong with replies, with a count and a hint, the commonest first."""
+    causes = Counter(each.detail for each in unscored if each.detail and each.was_asked)
+    answers = causes.total() + scored
+    for detail, count in causes.most_common():
+        did, hint = _DETAILS[detail]
+        limits = {each.max_tokens for each in unscored if each.detail is detail}
+        at = f" at {limits.pop()} tokens" if len(limits) == 1 and limits != {None} else ""
+        yield f"{count:,} of {answers:,} answers {did}{at}: {hint}"

@@ -22,8 +22,9 @@ from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.room import Room
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.scoring.dispatcher import Allowance
+from rerankd_server.scoring.http_client import Endpoint
 from rerankd_server.scoring.llm import LLMScorer
-from rerankd_server.scoring.provider import Endpoint, Provider
+from rerankd_server.scoring.provider import Provider
 from rerankd_server.scoring.remote_model import RemoteModel
 from rerankd_server.scoring.scorer import Ask, CacheMode, Candidate, Reason, Score, Unscored
 from support.clock import FastClock, settle
@@ -135,7 +136,7 @@ async def run(
     async with fake_provider(script) as fake:
         provider = Provider(
             Endpoint(base_url=fake.base_url, attempts=ATTEMPTS),
-            Allowance(concurrency=concurrency),
+            Allowance(concurrency=concurrency, at_first=concurrency),
             FastClock(),
         )
         model = RemoteModel(provider, "p", "m", workers=concurrency)
@@ -177,7 +178,7 @@ def check_rest(cached: Cached, provider: Provider, room: Room, fake: FakeProvide
     assert not cached._flights._in_flight
     assert not cached._flights._purchases
     assert room.taken == 0
-    dispatcher = provider._dispatcher("m")
+    dispatcher = provider.sender("m").dispatcher
     assert not dispatcher._lines
     assert dispatcher._in_flight == 0
     assert fake.in_flight == 0

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.scoring.answers import Reply
-from rerankd_server.scoring.inquiry import Group, Verdict
+from rerankd_server.scoring.groups import Group, Verdict
 from rerankd_server.scoring.llm import LLMScorer
 from support.provider import Call, FakeProvider, completion, fails, failure, label_in
 from support.server import Stub, ask, running, stub_of
@@ -280,7 +280,14 @@ async def test_some_documents_without_a_score_do_not_fail_the_call(
         (3, pb.UNSCORED_REASON_REFUSED),
     ]
     assert (response.usage.scored_pairs, response.usage.unscored_pairs) == (1, 3)
-    assert response.usage.model_calls == 4
+    details = [result.unscored_detail for result in response.results]
+    assert details == [
+        pb.UNSCORED_DETAIL_UNSPECIFIED,
+        pb.UNSCORED_DETAIL_UNSPECIFIED,
+        pb.UNSCORED_DETAIL_DECLINED,
+        pb.UNSCORED_DETAIL_CUT_OFF,
+    ]
+    assert response.usage.model_calls == len(provider.calls)
 
 
 async def test_require_complete_with_a_failure(stub: Stub, provider: FakeProvider) -> None:

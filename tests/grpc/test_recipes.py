@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
@@ -367,72 +368,107 @@ def reply_of(data: Any) -> Any:
     return lambda _: web.json_response({"data": data})
 
 
+FIRST = {"index": 0, "embedding": [1.0]}
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        ([{"index": 0, "embedding": [1.0]}], "REQUEST_REJECTED"),
-        (
-            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [1, 2]}],
-            "PROVIDER_UNAVAILABLE",
-        ),
-        (
-            [{"index": 0, "embedding": [1.0]}, {"index": 0, "embedding": [1.0]}],
-            "PROVIDER_UNAVAILABLE",
-        ),
-        (
-            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [math.nan]}],
-            "PROVIDER_UNAVAILABLE",
-        ),
-        (
-            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [math.inf]}],
-            "PROVIDER_UNAVAILABLE",
-        ),
-        (
-            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": [0.0]}],
-            "PROVIDER_UNAVAILABLE",
-        ),
-        ([{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": []}], "PROVIDER_UNAVAILABLE"),
-        (
-            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": ["1"]}],
-            "PROVIDER_UNAVAILABLE",
-        ),
-        (
-            [{"index": 0, "embedding": [1.0]}, {"index": 1, "embedding": "AACAPw=="}],
-            "PROVIDER_UNAVAILABLE",
-        ),
-        ([{"index": 0, "embedding": [1.0]}, {"index": 1}], "PROVIDER_UNAVAILABLE"),
+        ([{"embedding": [1.0]}], "REQUEST_REJECTED"),
+        ([FIRST, {"index": 2, "embedding": [1.0]}], "REQUEST_REJECTED"),
+        ([], "REQUEST_REJECTED"),
+        ([FIRST, {"index": 1, "embedding": [1, 2]}], "PROVIDER_UNAVAILABLE"),
+        ([FIRST, FIRST], "PROVIDER_UNAVAILABLE"),
         ("what", "PROVIDER_UNAVAILABLE"),
+        (None, "PROVIDER_UNAVAILABLE"),
     ],
-    ids=[
-        "count",
-        "dimension",
-        "twice",
-        "nan",
-        "inf",
-        "zero",
-        "empty",
-        "text",
-        "base64",
-        "none",
-        "shape",
-    ],
+    ids=["count", "number", "nothing", "dimension", "twice", "shape", "null"],
 )
 async def test_a_wrong_embeddings_reply_is_an_error_and_not_a_ranking(
     provider: FakeProvider, tmp_path: Path, data: Any, reason: str
 ) -> None:
     provider.embed = reply_of(data)
+    async with serving(tmp_path, provider, {"e": EMBEDDINGS}) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.RerankOnce(ask("q", ["5 a"], model="e"))
+        assert reason in str(raised.value.trailing_metadata())
+        kept = ask("q", ["5 a"], model="e", cache_mode=pb.CACHE_MODE_ONLY_IF_CACHED)
+        assert (await stub.RerankOnce(kept)).usage.cached_pairs == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "detail"),
+    [
+        ({"index": 1, "embedding": [math.nan]}, pb.UNSCORED_DETAIL_UNREADABLE),
+        ({"index": 1, "embedding": [math.inf]}, pb.UNSCORED_DETAIL_UNREADABLE),
+        ({"index": 1, "embedding": [0.0]}, pb.UNSCORED_DETAIL_EMPTY_REPLY),
+        ({"index": 1, "embedding": []}, pb.UNSCORED_DETAIL_EMPTY_REPLY),
+        ({"index": 1, "embedding": None}, pb.UNSCORED_DETAIL_EMPTY_REPLY),
+        ({"index": 1}, pb.UNSCORED_DETAIL_EMPTY_REPLY),
+        ({"index": 1, "embedding": ["1"]}, pb.UNSCORED_DETAIL_UNREADABLE),
+        ({"index": 1, "embedding": "AACAPw=="}, pb.UNSCORED_DETAIL_UNREADABLE),
+        (None, pb.UNSCORED_DETAIL_EMPTY_REPLY),
+    ],
+    ids=["nan", "inf", "zero", "empty", "null", "none", "text", "base64", "row"],
+)
+async def test_one_texts_wrong_vector_costs_that_text_alone(
+    provider: FakeProvider, tmp_path: Path, row: Any, detail: int
+) -> None:
+    provider.embed = reply_of([FIRST, row, {"index": 2, "embedding": [1.0]}])
+    recipes = {
+        "e": EMBEDDINGS | {"documents": 8},
+        "blend": {"kind": "blend", "scores": "p", "prior": "e"},
+        "p": POINTWISE,
+    }
+    async with serving(tmp_path, provider, recipes) as stub:
+        near = await stub.RerankOnce(ask("q", ["5 a", "6 b"], model="e"))
+        assert [result.index for result in near.results] == [1, 0]
+        assert near.results[0].relevance_score == 1.0
+        assert near.results[1].unscored_reason == pb.UNSCORED_REASON_REFUSED
+        assert near.results[1].unscored_detail == detail
+        blend = await stub.RerankOnce(ask("q", ["5 a", "6 b"], model="blend"))
+        assert scores(blend) == {0: 0.5, 1: 0.6}  # no opinion leaves the score as it is
+
+
+async def test_a_blend_whose_prior_fails_gives_the_plain_scores_and_says_so(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.embed = lambda _: failure(503)
     recipes = {
         "e": EMBEDDINGS,
         "blend": {"kind": "blend", "scores": "p", "prior": "e"},
         "p": POINTWISE,
     }
     async with serving(tmp_path, provider, recipes) as stub:
-        for name in ("e", "blend"):
-            with pytest.raises(grpc.aio.AioRpcError) as raised:
-                await stub.RerankOnce(ask("q", ["5 a"], model=name))
-            assert reason in str(raised.value.trailing_metadata())
-        kept = ask("q", ["5 a"], model="e", cache_mode=pb.CACHE_MODE_ONLY_IF_CACHED)
-        assert (await stub.RerankOnce(kept)).usage.cached_pairs == 0
+        blend = await stub.RerankOnce(ask("q", ["5 a", "6 b"], model="blend"))
+        assert scores(blend) == {0: 0.5, 1: 0.6}
+        reasons = {result.unscored_reason for result in blend.results}
+        assert reasons == {pb.UNSCORED_REASON_FAILED}
+        request = ask("q", ["5 a"], model="blend", require_complete=True)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.RerankOnce(request)
+
+
+@pytest.mark.parametrize("gate", [{"top_k": 2}, {"threshold": 0.5}])
+async def test_a_cascade_whose_cheap_part_fails_asks_the_careful_one(
+    provider: FakeProvider, tmp_path: Path, gate: dict[str, Any]
+) -> None:
+    provider.embed = lambda _: failure(503)
+    recipes = {
+        "e": EMBEDDINGS,
+        "c": {"kind": "cascade", "cheap": "e", "careful": "p", **gate},
+        "p": POINTWISE,
+    }
+    async with serving(tmp_path, provider, recipes) as stub:
+        with capture_logs() as logs:
+            response = await stub.RerankOnce(ask("q", ["5 a", "6 b", "7 c"], model="c"))
+        asked = 2 if "top_k" in gate else 3
+        assert len(provider.calls) == asked
+        best = {1: 0.64, 0: 0.55} if "top_k" in gate else {2: 0.73, 1: 0.64, 0: 0.55}
+        assert scores(response) == best
+        assert response.usage.unscored_pairs >= 3
+        (said,) = [log for log in logs if log["event"].startswith("a cascade goes on")]
+        assert said["failed"] == 3
 
 
 async def test_a_model_that_changes_its_dimensions_is_an_error(

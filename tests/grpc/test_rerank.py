@@ -177,18 +177,42 @@ async def test_refresh_and_bypass(stub: Stub, provider: FakeProvider) -> None:
     assert len(provider.calls) == 3
 
 
-async def test_a_reply_without_a_score_is_refused_and_asked_for_again(
+async def test_a_reply_without_a_score_is_refused_and_not_paid_for_again(
     stub: Stub, provider: FakeProvider
 ) -> None:
     provider.answer = lambda call: completion("eleven" if call.document == "9 b" else "4")
-    response = await stub.RerankOnce(ask("q", ["9 b", "2 a"]))
-    assert order(response) == [1, 0]
-    assert not response.results[1].HasField("relevance_score")
-    assert response.results[1].unscored_reason == pb.UNSCORED_REASON_REFUSED
-    assert response.usage.unscored_pairs == 1
+    for calls in (2, 0):
+        response = await stub.RerankOnce(ask("q", ["9 b", "2 a"]))
+        assert order(response) == [1, 0]
+        assert not response.results[1].HasField("relevance_score")
+        assert response.results[1].unscored_reason == pb.UNSCORED_REASON_REFUSED
+        assert response.results[1].unscored_detail == pb.UNSCORED_DETAIL_UNREADABLE
+        assert response.usage.unscored_pairs == 1
+        assert response.usage.model_calls == calls
+
+
+@pytest.mark.parametrize("mode", [pb.CACHE_MODE_REFRESH, pb.CACHE_MODE_BYPASS])
+async def test_who_wants_a_fresh_score_is_not_told_of_old_refusals(
+    stub: Stub, provider: FakeProvider, mode: pb.CacheMode
+) -> None:
+    provider.answer = lambda _: completion("eleven")
+    await stub.RerankOnce(ask("q", ["9 b"]))
     provider.answer = label_in
-    response = await stub.RerankOnce(ask("q", ["9 b", "2 a"]))
-    assert (response.usage.cached_pairs, response.usage.scored_pairs) == (1, 1)
+    assert scores(await stub.RerankOnce(ask("q", ["9 b"], cache_mode=mode))) == [0.9]
+    known = await stub.RerankOnce(ask("q", ["9 b"]))
+    assert scores(known) == [0.9]  # nobody is told any more that it was refused
+    assert known.usage.model_calls == (mode == pb.CACHE_MODE_BYPASS)
+
+
+async def test_a_refusal_is_forgotten_where_none_is_to_be_remembered(
+    provider: FakeProvider, tmp_path: Path
+) -> None:
+    provider.answer = lambda _: completion("eleven")
+    settings = {"base_url": provider.base_url, "refused_ttl": 0}
+    async with running(tmp_path, **settings) as app, stub_of(app.address) as stub:
+        for _ in range(3):
+            await stub.RerankOnce(ask("q", ["9 b"]))
+    assert len(provider.calls) == 3
 
 
 async def test_a_zero_is_a_score_and_a_hit(stub: Stub) -> None:

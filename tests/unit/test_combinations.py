@@ -144,10 +144,11 @@ def test_a_mean_says_one_thing_of_each(one: Scripted, other: Scripted, weight: f
 def test_a_blend_says_one_thing_of_each(one: Scripted, prior: Scripted, weight: float) -> None:
     ends = asyncio.run(Ends().follow(Blend(one, prior, weight)))
     priors = {n: s.value for n, s in enumerate(in_order(prior)) if isinstance(s, Score)}
-    scaled = scaled_to_one(priors)
+    lost = any(isinstance(s, Unscored) and s.reason is Reason.FAILED for s in in_order(prior))
+    scaled = {} if lost else scaled_to_one(priors)
     for n, (score, second) in enumerate(zip(in_order(one), in_order(prior), strict=True)):
         lesser = one.standing(n)
-        is_opinion = isinstance(second, Score) or second.reason is Reason.REFUSED
+        is_opinion = lost or isinstance(second, Score) or second.reason is Reason.REFUSED
         if isinstance(score, Unscored):
             assert ends.unscored[n] is score.reason
             assert (n in ends.interim) == (lesser is not None and is_opinion)
@@ -157,7 +158,10 @@ def test_a_blend_says_one_thing_of_each(one: Scripted, prior: Scripted, weight: 
             assert ends.interim[n] == pytest.approx(expected, abs=1e-6) or n in ends.values
         if isinstance(score, Unscored):
             continue
-        if isinstance(second, Unscored) and second.reason is not Reason.REFUSED:
+        if lost:  # the plain scores stand in, for all
+            assert ends.unscored[n] is Reason.FAILED
+            assert ends.interim[n] == score.value
+        elif isinstance(second, Unscored) and second.reason is not Reason.REFUSED:
             assert ends.unscored[n] is second.reason
         elif n in scaled:
             expected = (1 - weight) * score.value + weight * scaled[n]
@@ -177,10 +181,15 @@ def test_a_cascade_says_one_thing_of_each(cheap: Scripted, careful: Scripted, ga
     threshold = None if isinstance(gate, int) else gate
     ends = asyncio.run(Ends().follow(Cascade(cheap, careful, threshold, top_k)))
     known = {n: value for n in range(COUNT) if (value := cheap.standing(n)) is not None}
+    failed = [
+        n
+        for n, first in enumerate(in_order(cheap))
+        if n not in known and isinstance(first, Unscored) and first.reason is Reason.FAILED
+    ]
     if top_k is None:
-        promising = [n for n, value in known.items() if value >= gate]
+        promising = sorted([*failed, *(n for n, value in known.items() if value >= gate)])
     else:
-        promising = sorted(sorted(known, key=lambda n: -known[n])[:top_k])
+        promising = sorted([*sorted(known, key=lambda n: -known[n]), *failed][:top_k])
     assert careful.asked == ([[str(n) for n in promising]] if promising else [])
     for n, first in enumerate(in_order(cheap)):
         second = careful.outcomes[str(n)]

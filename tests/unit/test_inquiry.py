@@ -13,11 +13,13 @@ from rerankd_server.errors import (
     ProviderUnavailableError,
     RequestRejectedError,
 )
-from rerankd_server.scoring.inquiry import Group, Inquiry, Verdict
-from rerankd_server.scoring.provider import Errand
-from rerankd_server.scoring.scorer import Candidate, Progress, Score, Usage
+from rerankd_server.scoring.groups import Group, Verdict
+from rerankd_server.scoring.inquiry import Inquiry
+from rerankd_server.scoring.scorer import Ask, Candidate, Progress, Score, Usage
+from rerankd_server.scoring.sending import Errand
 
 REFUSED = RequestRejectedError("refused")
+ASK = Ask("q")
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,14 @@ class Asked:
         if not errand.wanted() or not errand.claim():
             return None
         errand.calls += 1
+        errand.sent.count += 1
         texts: list[str] = list(errand.write()["texts"])
         self.texts.append(texts)
-        return self.answer(texts)
+        reply = self.answer(texts)
+        if reply is not None:
+            errand.prompt_tokens += reply.prompt_tokens
+            errand.completion_tokens += reply.completion_tokens
+        return reply
 
     def inquiry(
         self, read: Callable[[Reply, Group], Verdict[Score]] | None = None
@@ -75,7 +82,7 @@ async def run(
     found: dict[int, Score] = {}
     unscored: dict[int, Any] = {}
     usage = Usage()
-    async for step in inquiry.run(asked, [Group(group) for group in groups], workers=1):
+    async for step in inquiry.run(ASK, asked, [Group(group) for group in groups], workers=1):
         assert not found.keys() & step.found.keys()
         assert not unscored.keys() & step.unscored.keys()
         found.update(step.found)
@@ -157,7 +164,9 @@ async def test_a_defect_keeps_the_count_of_what_was_sent() -> None:
     said = await run(Asked().inquiry(broken), candidates("abc", not_claimed="a"), (0, 1, 2))
     assert said.unscored.keys() == {1, 2}
     assert {type(each.error) for each in said.unscored.values()} == {DefectError}
-    assert said.usage == Usage(unscored_pairs=2, model_calls=1)
+    assert said.usage == Usage(
+        unscored_pairs=2, model_calls=1, prompt_tokens=7, completion_tokens=1
+    )
 
 
 async def test_what_has_to_be_asked_again_is() -> None:

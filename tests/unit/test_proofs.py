@@ -6,13 +6,13 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 
 
-def test_every_promise_from_4_to_15_names_tests_that_are_there() -> None:
+def test_every_promise_names_tests_that_are_there() -> None:
     rows = [
         line
         for line in (TESTS / "faults" / "README.md").read_text().splitlines()
         if re.match(r"\| \d+ \|", line)
     ]
-    assert [int(row.split("|")[1]) for row in rows] == list(range(4, 16))
+    assert [int(row.split("|")[1]) for row in rows] == [*range(4, 16), 20, 21]
     for row in rows:
         named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
         assert named

@@ -202,6 +202,8 @@ async def test_what_got_no_score_is_logged_in_one_line() -> None:
             "model": "fake",
             "failed": 2,
             "refused": 1,
+            "not_asked": 0,
+            "why": [],
             "errors": [str(DOWN)],
         }
     ]

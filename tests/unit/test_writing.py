@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.api.writing import write
 from rerankd_server.reranker import Ranking
-from rerankd_server.scoring.scorer import Reason, Source, Usage
+from rerankd_server.scoring.scorer import Detail, Reason, Source, Unscored, Usage
 
 SOURCES = {
     None: pb.SCORE_SOURCE_UNSPECIFIED,
@@ -23,6 +23,13 @@ REASONS = {
     Reason.REFUSED: pb.UNSCORED_REASON_REFUSED,
     Reason.FAILED: pb.UNSCORED_REASON_FAILED,
 }
+DETAILS = {
+    None: pb.UNSCORED_DETAIL_UNSPECIFIED,
+    Detail.CUT_OFF: pb.UNSCORED_DETAIL_CUT_OFF,
+    Detail.EMPTY_REPLY: pb.UNSCORED_DETAIL_EMPTY_REPLY,
+    Detail.UNREADABLE: pb.UNSCORED_DETAIL_UNREADABLE,
+    Detail.DECLINED: pb.UNSCORED_DETAIL_DECLINED,
+}
 
 texts = st.text(st.characters(codec="utf-8"), max_size=200)
 ids = st.one_of(st.just(""), texts)
@@ -33,7 +40,15 @@ scores = st.one_of(st.just(0.0), st.floats(0, 1))
 counts = st.integers(0, (1 << 31) - 1)
 dollars = st.one_of(st.none(), st.floats(0, 1e6))
 usages = st.builds(
-    Usage, *[counts] * 5, *[st.integers(0, (1 << 63) - 1)] * 4, cost_usd=dollars, saved_usd=dollars
+    Usage,
+    *[counts] * 5,
+    *[st.integers(0, (1 << 63) - 1)] * 4,
+    cost_usd=dollars,
+    saved_usd=dollars,
+    pending_calls=counts,
+)
+reasons = st.builds(
+    Unscored, st.sampled_from(Reason), detail=st.one_of(st.none(), st.sampled_from(Detail))
 )
 
 
@@ -47,15 +62,15 @@ def rankings(draw: st.DrawFn) -> tuple[Ranking, list[pb.Document]]:
     if draw(st.booleans()):
         values: list[Any] = draw(st.lists(scores, min_size=count, max_size=count))
         sources = [draw(st.sampled_from(Source))] * count
-        reasons: dict[int, Reason] = {}
+        unscored: dict[int, Unscored] = {}
     else:
         each = st.lists(st.one_of(st.none(), scores), min_size=count, max_size=count)
         values = draw(each)
         sources = [None if v is None else draw(st.sampled_from(Source)) for v in values]
-        reasons = draw(st.dictionaries(st.integers(0, count - 1), st.sampled_from(Reason)))
-        reasons.update((n, Reason.FAILED) for n, v in enumerate(values) if v is None)
+        unscored = draw(st.dictionaries(st.integers(0, count - 1), reasons))
+        unscored.update((n, Unscored(Reason.FAILED)) for n, v in enumerate(values) if v is None)
     is_final, model = draw(st.booleans()), draw(texts)
-    return Ranking(order, values, sources, reasons, is_final, model, draw(usages)), asked
+    return Ranking(order, values, sources, unscored, is_final, model, draw(usages)), asked
 
 
 @given(rankings(), st.booleans())
@@ -70,6 +85,9 @@ def test_the_bytes_are_protobufs(drawn: tuple[Ranking, list[pb.Document]], echoe
                 source=SOURCES[result.source],
                 unscored_reason=REASONS[result.reason],
                 document=asked[result.position] if echoed else None,
+                unscored_detail=DETAILS[
+                    why.detail if (why := ranking.unscored.get(result.position)) else None
+                ],
             )
             for result in ranking.results
         ],
@@ -87,6 +105,7 @@ def test_the_bytes_are_protobufs(drawn: tuple[Ranking, list[pb.Document]], echoe
             saved_usd=ranking.usage.saved_usd,
             saved_prompt_tokens=ranking.usage.saved_prompt_tokens,
             saved_completion_tokens=ranking.usage.saved_completion_tokens,
+            pending_calls=ranking.usage.pending_calls,
         ),
     )
     ids = [document.id for document in asked]

@@ -11,7 +11,7 @@ from struct import Struct
 
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.reranker import Ranking
-from rerankd_server.scoring.scorer import Reason, Source, Usage
+from rerankd_server.scoring.scorer import Detail, Reason, Source, Usage
 
 _VARINT, _DOUBLE, _BYTES = 0, 1, 2
 """Protobuf's wire types."""
@@ -34,6 +34,7 @@ _RESULT = _varint(pb.RerankResponse.DESCRIPTOR.fields_by_name["results"].number 
 _INDEX, _ID = _tag("index", _VARINT), _tag("id", _BYTES)
 _SCORE = _tag("relevance_score", _DOUBLE)
 _SOURCE, _REASON = _tag("source", _VARINT), _tag("unscored_reason", _VARINT)
+_DETAIL = _tag("unscored_detail", _VARINT)
 _DOCUMENT = _tag("document", _BYTES)
 _double: Callable[[float], bytes] = Struct("<d").pack
 _END = Struct("<d2s").pack
@@ -47,11 +48,17 @@ _SOURCES = {
     Source.SHARED: _SOURCE + _varint(pb.SCORE_SOURCE_SHARED),
 }
 _REASONS = {
-    None: b"",
     Reason.PENDING: _REASON + _varint(pb.UNSCORED_REASON_PENDING),
     Reason.NOT_CACHED: _REASON + _varint(pb.UNSCORED_REASON_NOT_CACHED),
     Reason.REFUSED: _REASON + _varint(pb.UNSCORED_REASON_REFUSED),
     Reason.FAILED: _REASON + _varint(pb.UNSCORED_REASON_FAILED),
+}
+_DETAILS = {
+    None: b"",
+    Detail.CUT_OFF: _DETAIL + _varint(pb.UNSCORED_DETAIL_CUT_OFF),
+    Detail.EMPTY_REPLY: _DETAIL + _varint(pb.UNSCORED_DETAIL_EMPTY_REPLY),
+    Detail.UNREADABLE: _DETAIL + _varint(pb.UNSCORED_DETAIL_UNREADABLE),
+    Detail.DECLINED: _DETAIL + _varint(pb.UNSCORED_DETAIL_DECLINED),
 }
 
 
@@ -59,7 +66,7 @@ def write(ranking: Ranking, ids: Sequence[str], echoes: Sequence[bytes] = ()) ->
     """Write `ranking` as a RerankResponse, with the documents' `ids`, and maybe themselves."""
     names = [_name(n, id_) for n, id_ in enumerate(ids)] if any(ids) else None
     sources = ranking.sources
-    if echoes or ranking.reasons or sources.count(sources[0]) < len(sources):
+    if echoes or ranking.unscored or sources.count(sources[0]) < len(sources):
         results = _mixed(ranking, names, echoes)
     else:
         results = _uniform(ranking, names)
@@ -78,14 +85,16 @@ def _mixed(
     ranking: Ranking, names: Sequence[bytes] | None, echoes: Sequence[bytes]
 ) -> Sequence[bytes]:
     """Write results of any kind."""
-    scores, sources, reasons = ranking.scores, ranking.sources, ranking.reasons
+    scores, sources, unscored = ranking.scores, ranking.sources, ranking.unscored
     results = []
     for n in ranking.order:
         score, source = scores[n], _SOURCES[sources[n]]
         rest = source if score is None else _SCORE + _double(score) + source
-        rest += _REASONS[reasons.get(n)]
+        why = unscored.get(n)
+        rest += _REASONS[why.reason] if why else b""
         if echoes:
             rest += _text(_DOCUMENT, echoes[n])
+        rest += _DETAILS[why.detail] if why else b""
         results.append(_begin(_name(n) if names is None else names[n], len(rest)) + rest)
     return results
 
@@ -138,5 +147,6 @@ def _rest(is_final: bool, model: str, usage: Usage) -> bytes:
             saved_usd=usage.saved_usd,
             saved_prompt_tokens=usage.saved_prompt_tokens,
             saved_completion_tokens=usage.saved_completion_tokens,
+            pending_calls=usage.pending_calls,
         ),
     ).SerializeToString()

@@ -9,6 +9,7 @@ from rerankd_server.caching.flights import Flights
 from rerankd_server.caching.key import keys_of, query_key, written
 from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
+from rerankd_server.caching.refusals import Refusals
 from rerankd_server.caching.room import Room
 from rerankd_server.scoring.scorer import (
     Ask,
@@ -32,6 +33,7 @@ class Cached(Scorer[T]):
     """Answers from `memory`, and asks `scorer` for the rest; `room` is where pairs wait for it.
 
     With `leases`, other processes that use the same store do not buy what is being bought here.
+    What was refused not long ago, as `refusals` know, is not asked for again.
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class Cached(Scorer[T]):
         memory: Memory,
         room: Room | None = None,
         leases: Leases | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self._identity = written(scorer.identity)
         self._memory = memory
-        self._flights = Flights(scorer, memory, room or Room(), leases)
+        self._refusals = refusals or Refusals(0)
+        self._flights = Flights(scorer, memory, room or Room(), leases, refusals=self._refusals)
 
     async def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[T]]:
         """Yield all stored scores at once, then the others as they land.
@@ -76,6 +80,11 @@ class Cached(Scorer[T]):
                 usage=Usage(unscored_pairs=len(missing)),
             )
             return
+        if ask.cache_mode is CacheMode.READ_WRITE and (refused := self._refusals.find(missing)):
+            yield Progress(
+                unscored={p: u for key, u in refused.items() for p in missing.pop(key)},
+                usage=Usage(unscored_pairs=len(refused)),
+            )
         firsts = {key: candidates[positions[0]] for key, positions in missing.items()}
         async with aclosing(self._flights.land(ask, firsts)) as landings:
             async for landing in landings:

@@ -22,6 +22,7 @@ from rerankd_server.caching.elsewhere import Elsewhere, Errand
 from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.purchase import Flight, Landing, Purchase, Waiter
+from rerankd_server.caching.refusals import Refusals
 from rerankd_server.caching.room import Room
 from rerankd_server.clock import Clock
 from rerankd_server.errors import OverloadedError, ShuttingDownError
@@ -54,7 +55,10 @@ class Flights:
         room: Room,
         leases: Leases | None = None,
         clock: Clock | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
+        self.refusals = refusals or Refusals(0)
+        """What was asked about in vain, not long ago."""
         self._scorer = scorer
         self._memory = memory
         self._room = room
@@ -170,6 +174,8 @@ class Flights:
                     if ask.cache_mode.writes:
                         replacing = ask.cache_mode is CacheMode.REFRESH
                         await self._memory.write(found, replacing=replacing)
+                    self.refusals.forget(found)
+                    self.refusals.note(unscored)
                     purchase.land(progress.source, found, unscored, progress.usage)
                     if purchase.left == 0:
                         return

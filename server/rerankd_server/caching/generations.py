@@ -39,10 +39,7 @@ class Generations(Generic[K, V]):
 
     def put(self, key: K, value: V) -> None:
         """Keep `value`, unless it takes more than there is."""
-        before = self._young.pop(key, None)
-        if before is not None:
-            self._size -= self._measure(before)
-        self._old.pop(key, None)
+        self.drop(key)
         size = self._measure(value)
         if size > self._most:
             return
@@ -61,6 +58,13 @@ class Generations(Generic[K, V]):
             return
         for key, value in values.items():
             self.put(key, value)
+
+    def drop(self, key: K) -> None:
+        """Forget the value of `key`, where there is one."""
+        before = self._young.pop(key, None)
+        if before is not None:
+            self._size -= self._measure(before)
+        self._old.pop(key, None)
 
     def clear(self) -> None:
         """Forget all."""

@@ -12,14 +12,15 @@ from random import Random
 from typing import Any
 
 from rerankd_server.scoring import batch_prompt
-from rerankd_server.scoring.answers import Reply
+from rerankd_server.scoring.answers import Reply, what_keeps_from_reading
 from rerankd_server.scoring.batch_answers import read_answers
-from rerankd_server.scoring.inquiry import Group, Inquiry, Verdict
-from rerankd_server.scoring.llm import to_score
-from rerankd_server.scoring.parameters import Learnt, Parameters
+from rerankd_server.scoring.groups import Group, Verdict
+from rerankd_server.scoring.inquiry import Inquiry
+from rerankd_server.scoring.llm import refused, to_score
+from rerankd_server.scoring.parameters import Parameters
 from rerankd_server.scoring.provider import BYTES_A_TOKEN
 from rerankd_server.scoring.remote_model import RemoteModel
-from rerankd_server.scoring.scorer import REFUSED, Ask, Candidate, Identity, Leaf, Progress, Score
+from rerankd_server.scoring.scorer import Ask, Candidate, Detail, Identity, Leaf, Progress, Score
 
 _TRIES = 3
 """How often a document is asked about, where a reply says nothing certain of it."""
@@ -47,14 +48,15 @@ class BatchedScorer(Leaf):
         clock: Callable[[], float] = time.time,
     ) -> None:
         wish = Parameters(
-            max_tokens=max_tokens or _TOKENS_A_LABEL * documents + _TOKENS_ASIDE, structured=True
+            max_tokens=max_tokens or _TOKENS_A_LABEL * documents + _TOKENS_ASIDE, form=True
         )
         self._model = model
         self._documents = documents
         self._tokens = tokens
         self._lot = f"{seed} {number}"
         self._clock = clock
-        self._learnt = Learnt(wish)
+        self._wish = wish
+        self._breaker = model.breaker(f"labels in batches of {documents}, pass {number},")
         self._identity = {
             **model.judge_identity("batched", wish, batch_prompt.IDENTITY),
             "documents": str(documents),
@@ -72,12 +74,15 @@ class BatchedScorer(Leaf):
         """Score `candidates` together; see `Scorer.score`. Scores depend on each other."""
         user_message = partial(batch_prompt.user_message, ask.query, ask.instruction)
         inquiry: Inquiry[Reply, Score] = Inquiry(
-            send=partial(self._model.complete, learnt=self._learnt),
+            send=partial(self._model.complete, wish=self._wish),
             write=partial(self._write, user_message),
             read=self._read,
             overhead=len(batch_prompt.SYSTEM.encode()) + len(user_message([""]).encode()),
+            breaker=self._breaker,
         )
-        return inquiry.run(candidates, list(self._groups(ask, candidates)), self._model.workers)
+        return inquiry.run(
+            ask, candidates, list(self._groups(ask, candidates)), self._model.workers
+        )
 
     def _groups(self, ask: Ask, candidates: Sequence[Candidate]) -> Iterator[Group]:
         """Draw the order, and fill prompts with as many as they hold."""
@@ -115,8 +120,10 @@ class BatchedScorer(Leaf):
         rest = Group([p for p in group.positions if p not in found], group.tries)
         if not rest.positions:
             return Verdict(found)
+        wrong = refused(what_keeps_from_reading(reply) or Detail.UNREADABLE, reply)
         # A reply of which nothing can be used may have been too long, or one document's fault: the
         # others are not refused for it, so it is halved until that document stands alone.
         if group.tries + 1 >= _TRIES and (found or len(codes) == 1):
-            return Verdict(found, dict.fromkeys(rest.positions, REFUSED))
-        return Verdict(found, again=[rest.again()] if found else rest.again().halves())
+            return Verdict(found, dict.fromkeys(rest.positions, wrong))
+        again = [rest.again()] if found else rest.again().halves()
+        return Verdict(found, again=again, wrong=wrong)

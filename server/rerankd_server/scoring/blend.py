@@ -30,8 +30,9 @@ class Blend(Scorer):
     """Blends `scores` with `prior`, whose `weight` is from 0 to 1.
 
     A prior that has no opinion of a candidate (REFUSED), or the same of all, leaves it the score
-    that it has: no opinion is not a 0. A prior that failed leaves it without a score, for a ranking
-    half with and half without would be neither. What `scores` has stand in is blended too.
+    that it has: no opinion is not a 0. Where the prior fails for some, it counts for none, for a
+    ranking half with and half without would be neither: the plain scores stand in, and the failure
+    is said beside them. What `scores` has stand in is blended too.
     """
 
     def __init__(self, scores: Scorer, prior: Scorer, weight: float) -> None:
@@ -42,6 +43,7 @@ class Blend(Scorer):
         """Score each candidate, once the prior of all is known; see `Scorer.score`."""
         scores, prior = Known(), Known()
         scaled: Mapping[int, float] | None = None
+        lost: Unscored | None = None
         open_ = set(range(len(candidates)))
         waiting: set[int] = set()
         async with aclosing(together(self._parts, ask, candidates)) as steps:
@@ -51,9 +53,10 @@ class Blend(Scorer):
                 if number == 0:
                     waiting.update(step.found, step.unscored, step.interim)
                 elif scaled is None and prior.count == len(candidates):
-                    scaled = scaled_to_one(prior.values)
+                    lost = next((u for u in prior.unscored.values() if _is_failure(u)), None)
+                    scaled = {} if lost else scaled_to_one(prior.values)
                 if scaled is not None:
-                    for progress in self._blended(waiting, open_, scores, prior, scaled):
+                    for progress in self._blended(waiting, open_, scores, prior, scaled, lost):
                         yield progress
                     waiting.clear()
 
@@ -64,28 +67,39 @@ class Blend(Scorer):
         scores: Known,
         prior: Known,
         scaled: Mapping[int, float],
+        lost: Unscored | None,
     ) -> Iterator[Progress]:
-        """Give what is known by now of `positions`; those that end are open no more."""
+        """Yield what is known by now of `positions`; those that end are open no more.
+
+        `lost` is why there is no prior at all.
+        """
         blended: dict[int, float] = {}
         unscored: dict[int, Unscored] = {}
         for p in positions:
-            failed = _failure(prior.unscored.get(p))
+            failed = lost or _missing(prior.unscored.get(p))
             standing = scores.standing(p)
-            if failed is None and standing is not None:
+            if (failed is None or lost) and standing is not None:
                 share = self._weight if p in scaled else 0.0
                 blended[p] = rounded((1 - share) * standing + share * scaled.get(p, 0.0))
             if p in open_ and (why := scores.unscored.get(p) or (p in scores.values and failed)):
                 unscored[p] = why
-        found = {p: value for p, value in blended.items() if p in scores.values}
+        found = {} if lost else {p: v for p, v in blended.items() if p in scores.values}
         interim = {p: value for p, value in blended.items() if p not in found}
         open_.difference_update(found, unscored)
         yield Progress(unscored=unscored)
         sources = {
-            p: dearest([scores.sources[p], prior.sources.get(p, Source.CACHE)]) for p in blended
+            p: scores.sources[p]
+            if lost
+            else dearest([scores.sources[p], prior.sources.get(p, Source.CACHE)])
+            for p in blended
         }
         yield from by_source(found, interim, sources)
 
 
-def _failure(unscored: Unscored | None) -> Unscored | None:
-    """Give what keeps a prior from having an opinion, other than that it has none."""
+def _is_failure(unscored: Unscored) -> bool:
+    return unscored.reason is Reason.FAILED
+
+
+def _missing(unscored: Unscored | None) -> Unscored | None:
+    """Return what keeps a prior from having an opinion, other than that it has none."""
     return None if unscored is None or unscored.reason is Reason.REFUSED else unscored

@@ -9,15 +9,21 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+import structlog
+
 from rerankd_server.scoring.parts import Known, by_source
 from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
     Progress,
+    Reason,
     Score,
     Scorer,
+    Unscored,
     rounded,
 )
+
+_log = structlog.get_logger()
 
 _FLOOR = 0.1
 """The least score of what was judged with care."""
@@ -30,6 +36,9 @@ class Cascade(Scorer):
     in the request's order; exactly one of the two is given. What stands in for a cheap score counts
     as one; a candidate with neither is not asked about with care. Until a careful score is known
     the cheap one stands in for it, and for good where the careful one gives none.
+
+    Where the cheap one fails, nothing says who is promising: the careful one is asked about as many
+    as it may be, in the request's order, and the log says so.
     """
 
     def __init__(
@@ -53,7 +62,7 @@ class Cascade(Scorer):
                 cheap = {**step.interim, **step.found}
                 interim = {p: Score(_low(score.value)) for p, score in cheap.items()}
                 yield replace(step, found={}, unscored={}, interim=interim)
-        promising = self._promising({**known.interim, **known.values})
+        promising = self._promising({**known.interim, **known.values}, known.unscored)
         yield Progress(unscored={p: why for p, why in known.unscored.items() if p not in promising})
         rest = {p: _low(value) for p, value in known.values.items() if p not in promising}
         for progress in by_source(rest, {}, known.sources):
@@ -71,11 +80,22 @@ class Cascade(Scorer):
                     interim=_raised(step.interim, places),
                 )
 
-    def _promising(self, cheap: Mapping[int, float]) -> Collection[int]:
+    def _promising(
+        self, cheap: Mapping[int, float], unscored: Mapping[int, Unscored]
+    ) -> Collection[int]:
+        """Return whom to ask about with care, by `cheap` scores and why others are `unscored`."""
+        errors = {p: why.error for p, why in unscored.items() if why.reason is Reason.FAILED}
+        failed = sorted(errors.keys() - cheap.keys())
+        if failed:
+            _log.warning(
+                "a cascade goes on without its cheap part",
+                failed=len(failed),
+                error=str(errors[failed[0]]),
+            )
         if self._threshold is not None:
-            return {p for p, value in cheap.items() if value >= self._threshold}
+            return {*failed, *(p for p, value in cheap.items() if value >= self._threshold)}
         best = sorted(cheap, key=lambda p: (-cheap[p], p))
-        return set(best[: self._top_k])
+        return set([*best, *failed][: self._top_k])
 
 
 def _low(value: float) -> float:

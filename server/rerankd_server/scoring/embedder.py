@@ -9,11 +9,13 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from rerankd_server.errors import RequestRejectedError
 from rerankd_server.scoring.embedding import Embeddings
-from rerankd_server.scoring.inquiry import Group, Inquiry, Verdict
+from rerankd_server.scoring.groups import Group, Verdict
+from rerankd_server.scoring.inquiry import Inquiry
 from rerankd_server.scoring.remote_model import RemoteModel
 from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
+    Detail,
     Identity,
     Leaf,
     Progress,
@@ -33,6 +35,8 @@ class Embedder(Leaf[Vector]):
         self._documents = documents
         self._clock = clock
         self._identity = model.identity("embedding")
+        self._breaker = model.breaker("embeddings")
+        self._limit = model.provider.learnt(model.name).texts
 
     @property
     def identity(self) -> Identity:
@@ -41,27 +45,38 @@ class Embedder(Leaf[Vector]):
 
     def score(self, ask: Ask, candidates: Sequence[Candidate]) -> AsyncGenerator[Progress[Vector]]:
         """Fetch the vector of each candidate's text; see `Scorer.score`."""
-        inquiry: Inquiry[Embeddings, Vector] = Inquiry(self._model.embed, self._write, self._read)
+        inquiry: Inquiry[Embeddings, Vector] = Inquiry(
+            self._model.embed, self._write, self._read, breaker=self._breaker, limit=self._limit
+        )
         places = range(len(candidates))
         groups = [Group(places[at : at + self._documents]) for at in places[:: self._documents]]
-        return inquiry.run(candidates, groups, self._model.workers)
+        return inquiry.run(ask, candidates, groups, self._model.workers)
 
     def _write(self, asked: Sequence[Candidate]) -> dict[str, object]:
         texts = [candidate.text for candidate in asked]
         return {"input": texts, "encoding_format": "float", **self._model.extra}
 
     def _read(self, reply: Embeddings, group: Group) -> Verdict[Vector]:
-        if len(reply.vectors) != len(group.positions):
+        asked, told = len(group.positions), {**reply.vectors, **reply.missing}
+        is_whole = reply.is_numbered or len(told) == asked
+        if not is_whole or not told or max(told) >= asked:
             error = RequestRejectedError(
-                f"the model's provider sends {len(reply.vectors)} embeddings for "
-                f"{len(group.positions)} texts; check what `base_url` and `model` on the server are"
+                f"the model's provider sends {len(told)} embeddings for {asked} texts; check what "
+                "`base_url` and `model` on the server are"
             )
             return Verdict({}, dict.fromkeys(group.positions, Unscored(Reason.FAILED, error)))
         now = int(self._clock())
-        tokens = round(reply.prompt_tokens / len(group.positions))
+        tokens = round(reply.prompt_tokens / asked)
         return Verdict(
             {
-                position: Vector(data, reply.model, tokens, 0, now)
-                for position, data in zip(group.positions, reply.vectors, strict=True)
-            }
+                group.positions[place]: Vector(data, reply.model, tokens, 0, now)
+                for place, data in reply.vectors.items()
+            },
+            {
+                position: Unscored(
+                    Reason.REFUSED, detail=reply.missing.get(place, Detail.EMPTY_REPLY)
+                )
+                for place, position in enumerate(group.positions)
+                if place not in reply.vectors
+            },
         )

@@ -6,18 +6,21 @@ from functools import partial
 
 from rerankd_server.scoring import prompt
 from rerankd_server.scoring.answers import Answer, Reply, read_answer
-from rerankd_server.scoring.inquiry import Group, Inquiry, Verdict
-from rerankd_server.scoring.parameters import Learnt, Parameters
+from rerankd_server.scoring.groups import Group, Verdict
+from rerankd_server.scoring.inquiry import Inquiry
+from rerankd_server.scoring.parameters import Parameters
 from rerankd_server.scoring.remote_model import RemoteModel
 from rerankd_server.scoring.scorer import (
-    REFUSED,
     Ask,
     Candidate,
+    Detail,
     Identity,
     Judgement,
     Leaf,
     Progress,
+    Reason,
     Score,
+    Unscored,
 )
 
 
@@ -33,7 +36,8 @@ class LLMScorer(Leaf):
         wish = Parameters(max_tokens=max_tokens)
         self._model = model
         self._clock = clock
-        self._learnt = Learnt(wish)
+        self._wish = wish
+        self._breaker = model.breaker("labels")
         self._identity = model.judge_identity("llm", wish, prompt.IDENTITY)
 
     @property
@@ -45,20 +49,26 @@ class LLMScorer(Leaf):
         """Score each candidate by a call of its own; see `Scorer.score`."""
         user_message = partial(prompt.user_message, ask.query, ask.instruction)
         inquiry: Inquiry[Reply, Score] = Inquiry(
-            send=partial(self._model.complete, learnt=self._learnt),
+            send=partial(self._model.complete, wish=self._wish),
             write=lambda asked: self._model.body(prompt.SYSTEM, user_message(asked[0].text)),
             read=self._read,
             overhead=len(prompt.SYSTEM.encode()) + len(user_message("").encode()),
+            breaker=self._breaker,
         )
         groups = [Group((position,)) for position in range(len(candidates))]
-        return inquiry.run(candidates, groups, self._model.workers)
+        return inquiry.run(ask, candidates, groups, self._model.workers)
 
     def _read(self, reply: Reply, group: Group) -> Verdict[Score]:
         answer = read_answer(reply)
         position = group.positions[0]
-        if answer is None:
-            return Verdict({}, {position: REFUSED})
+        if isinstance(answer, Detail):
+            return Verdict({}, {position: refused(answer, reply)})
         return Verdict({position: to_score(answer, reply, self._clock())})
+
+
+def refused(detail: Detail, reply: Reply) -> Unscored:
+    """Return what becomes of a document whose `reply` holds no score, for the reason `detail`."""
+    return Unscored(Reason.REFUSED, detail=detail, max_tokens=reply.limit)
 
 
 def to_score(answer: Answer, reply: Reply, now: float, documents: int = 1) -> Judgement:

@@ -4,15 +4,18 @@ import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from rerankd_server.scoring.scorer import (
-    REFUSED,
     Ask,
     Candidate,
     Progress,
+    Reason,
     Score,
     Scorer,
     Source,
+    Unscored,
     rounded,
 )
+
+_NO_PRIOR = Unscored(Reason.REFUSED)
 
 
 class PriorScorer(Scorer):
@@ -29,7 +32,7 @@ class PriorScorer(Scorer):
         )
         yield Progress(
             found={position: Score(rounded(value)) for position, value in scaled.items()},
-            unscored={p: REFUSED for p in range(len(candidates)) if p not in scaled},
+            unscored={p: _NO_PRIOR for p in range(len(candidates)) if p not in scaled},
             source=Source.CACHE,
         )
 

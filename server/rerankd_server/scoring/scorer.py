@@ -57,6 +57,26 @@ class Reason(Enum):
     FAILED = "failed"
 
 
+class Detail(Enum):
+    """What made a model's reply no score, where the reason is REFUSED."""
+
+    CUT_OFF = "cut_off"
+    """It ended at its limit of tokens."""
+    EMPTY_REPLY = "empty_reply"
+    """It holds no text."""
+    UNREADABLE = "unreadable"
+    """It holds no label, or more than one."""
+    DECLINED = "declined"
+    """The model, or a filter of the provider's, did not want to."""
+
+
+@dataclass(slots=True)
+class CallsSent:
+    """How many calls a request has sent so far, those without an answer yet among them."""
+
+    count: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What is asked about every candidate."""
@@ -69,6 +89,8 @@ class Ask:
     """Stands for the request that asks, which may ask several scorers."""
     ages: list[int] = field(default_factory=list, compare=False)
     """When each pair that a cache had was scored, Unix seconds: caches fill it in."""
+    sent: CallsSent = field(default_factory=CallsSent, compare=False)
+    """Whoever sends a call counts it here, in that moment."""
 
 
 def _always() -> bool:
@@ -182,9 +204,15 @@ class Unscored:
     reason: Reason
     error: ProviderError | None = None
     """What went wrong, where the reason is FAILED."""
+    detail: Detail | None = None
+    """What was wrong with the reply, where the reason is REFUSED and a model was asked."""
+    max_tokens: int | None = None
+    """The limit at which the reply was cut off, where the detail is CUT_OFF."""
+    was_asked: bool = True
+    """Whether a model was asked about this very pair; else it goes by what became of others."""
 
 
-REFUSED = Unscored(Reason.REFUSED)
+PENDING = Unscored(Reason.PENDING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +232,8 @@ class Usage:
     cost_usd: float | None = 0.0
     saved_usd: float | None = 0.0
     """US dollars; None where a price is not known, and so in every sum with it."""
+    pending_calls: int = 0
+    """Of the model calls, those that are not answered yet."""
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -218,6 +248,7 @@ class Usage:
             self.saved_completion_tokens + other.saved_completion_tokens,
             _sum(self.cost_usd, other.cost_usd),
             _sum(self.saved_usd, other.saved_usd),
+            self.pending_calls + other.pending_calls,
         )
 
     def priced(self, cost_usd: float | None, saved_usd: float | None) -> "Usage":
@@ -234,6 +265,7 @@ class Usage:
             self.saved_completion_tokens,
             cost_usd,
             saved_usd,
+            self.pending_calls,
         )
 
     @classmethod
