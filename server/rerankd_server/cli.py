@@ -1,4 +1,4 @@
-"""The command line: `rerankd serve | rank | models | eval | purge | demo`."""
+"""The command line: `rerankd serve | rank | check | models | eval | purge | demo`."""
 
 import argparse
 import os
@@ -56,6 +56,12 @@ def _rank(options: argparse.Namespace) -> int:
     return rank(options)
 
 
+def _check(options: argparse.Namespace) -> int:
+    from rerankd_server.commands.check import check  # noqa: PLC0415
+
+    return check(options, _flags(options))
+
+
 def _models(options: argparse.Namespace) -> int:
     from rerankd_server.commands.models import models  # noqa: PLC0415
 
@@ -97,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, run_it, add_arguments, what in (
         ("serve", _serve, _add_serve, "run the server"),
         ("rank", _rank, _add_rank, "rank documents from files or standard input"),
+        ("check", _check, _add_check, "ask each configured model once, and say what to change"),
         ("models", _models, _add_models, "list what a running server can be asked for"),
         ("eval", _eval, _add_eval, "say how good rankings are for their money"),
         ("purge", _purge, _add_purge, "delete all stored scores"),
@@ -115,6 +122,21 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "key (listen); OPENAI_API_KEY and OPENAI_BASE_URL work as everywhere. Providers and "
         "recipes are tables of the file."
     )
+    _add_settings(parser)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Read the settings as `serve` does, ask each configured model once for a score of a pair "
+        "of its own, and print what it takes, what that costs, and what to change. The exit status "
+        "is 0 where every model works, else 1."
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON array")
+    _add_settings(parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add all settings of a server."""
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="read settings from a TOML file"
     )

@@ -11,7 +11,7 @@ import pytest
 from rerankd import Document
 from rerankd_server.commands.rank import InputError, parse_documents
 from support.process import rerankd
-from support.provider import FakeProvider, completion, fails
+from support.provider import FakeProvider, completion, fails, label_in
 from support.server import running
 
 
@@ -67,6 +67,7 @@ async def test_rank_reads_files_and_json_lines(address: str, tmp_path: Path) -> 
             "relevance_score": 0.7,
             "source": "model",
             "unscored_reason": None,
+            "unscored_detail": None,
         },
         {
             "index": 0,
@@ -74,6 +75,7 @@ async def test_rank_reads_files_and_json_lines(address: str, tmp_path: Path) -> 
             "relevance_score": 0.3,
             "source": "model",
             "unscored_reason": None,
+            "unscored_detail": None,
         },
     ]
     assert found["usage"]["scored_pairs"] == 3
@@ -89,12 +91,40 @@ async def test_rank_passes_model_and_instruction_on(address: str, provider: Fake
     assert len(provider.calls) == 1
 
 
-async def test_rank_shows_why_a_document_has_no_score(address: str, provider: FakeProvider) -> None:
-    provider.answer = lambda _: completion("eleven")
-    status, out, _ = await rerankd("rank", "q", "--address", address, stdin=b"9 first")
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (("eleven", "stop"), "1 unreadable"),
+        ((None, "stop"), "1 empty: does the model think first? set max_tokens"),
+        (("It", "length"), "1 cut off: does the model think first? set max_tokens"),
+        ((None, "content_filter"), "1 declined"),
+    ],
+)
+async def test_rank_shows_why_a_document_has_no_score(
+    address: str, provider: FakeProvider, reply: tuple[str | None, str], why: str
+) -> None:
+    text, finish = reply
+    provider.answer = lambda call: (
+        completion(text, finish=finish) if "bad" in call.document else label_in(call)
+    )
+    status, out, _ = await rerankd("rank", "q", "--address", address, stdin=b"9 good\n9 bad")
     assert status == 0
     assert "refused" in out
-    assert "1 without a score" in out
+    assert f"1 without a score ({why})" in out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+async def test_where_nothing_has_a_score_the_status_says_so(
+    address: str, provider: FakeProvider, form: tuple[str, ...]
+) -> None:
+    provider.answer = lambda _: completion("eleven")
+    status, out, _ = await rerankd("rank", "q", "--address", address, *form, stdin=b"9 a\n8 b")
+    assert status == 1
+    if form:
+        details = {result["unscored_detail"] for result in json.loads(out)["results"]}
+        assert details == {"unreadable"}
+    else:
+        assert "2 without a score (2 unreadable)" in out
 
 
 async def test_rank_says_what_went_wrong(address: str, provider: FakeProvider) -> None:

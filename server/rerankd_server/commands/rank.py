@@ -35,7 +35,8 @@ def rank(options: argparse.Namespace) -> int:
         return tell(error, options.address)
     if options.json:
         print(json.dumps(_as_json(ranking, seconds), ensure_ascii=False))
-    return 0
+    has_scores = any(result.score is not None for result in ranking)
+    return 0 if has_scores else 1
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -144,6 +145,7 @@ def _as_json(ranking: Ranking, seconds: float) -> dict[str, Any]:
                 "relevance_score": result.score,
                 "source": result.source.value if result.source else None,
                 "unscored_reason": result.unscored_reason.value if result.unscored_reason else None,
+                "unscored_detail": result.unscored_detail.value if result.unscored_detail else None,
             }
             for result in ranking
         ],

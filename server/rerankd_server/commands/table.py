@@ -1,15 +1,22 @@
 """Rankings for people: a table that fills in live, and a last line that sums it up."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rerankd import Document, Ranking, Result, ScoreSource
+from rerankd import Document, Ranking, Result, ScoreSource, UnscoredDetail
 from rerankd_server.evaluation.costs import money
 
 _STYLES = {ScoreSource.CACHE: "green", ScoreSource.MODEL: "cyan", ScoreSource.SHARED: "blue"}
+_DETAILS = {
+    UnscoredDetail.CUT_OFF: "cut off: does the model think first? set max_tokens",
+    UnscoredDetail.EMPTY_REPLY: "empty: does the model think first? set max_tokens",
+    UnscoredDetail.UNREADABLE: "unreadable",
+    UnscoredDetail.DECLINED: "declined",
+}
 _MOST_CHARS = 1000
 _MARGIN = 4
 """Lines of the screen that the table leaves free while it fills in."""
@@ -42,14 +49,29 @@ def summary(ranking: Ranking, seconds: float) -> str:
     if usage.shared_pairs:
         parts.append(f"{usage.shared_pairs:,} shared")
     if usage.unscored_pairs:
-        parts.append(f"{usage.unscored_pairs:,} without a score")
+        why = ", ".join(_causes(ranking))
+        parts.append(f"{usage.unscored_pairs:,} without a score{why and f' ({why})'}")
     took = f"{seconds * 1000:,.1f} ms" if seconds < 1 else f"{seconds:,.2f} s"
     spent = _worth(usage.prompt_tokens + usage.completion_tokens, usage.cost_usd)
     saved = _worth(usage.saved_prompt_tokens + usage.saved_completion_tokens, usage.saved_usd)
     line = f"{', '.join(parts)}; {usage.model_calls:,} model calls, {spent}"
+    if usage.pending_calls:
+        line += f" ({usage.pending_calls:,} still pending)"
     if usage.cached_pairs or usage.shared_pairs:
         line += f"; saved {saved}"
     return f"{line}; {took} ({ranking.model})"
+
+
+def _causes(ranking: Ranking) -> Iterator[str]:
+    """Say why documents have no score, with a count, the commonest cause first."""
+    causes = Counter(
+        (result.unscored_detail and _DETAILS.get(result.unscored_detail))
+        or result.unscored_reason.value.replace("_", " ")
+        for result in ranking
+        if result.unscored_reason is not None
+    )
+    for cause, count in causes.most_common():
+        yield f"{count:,} {cause}"
 
 
 def _worth(tokens: int, dollars: float | None) -> str:
