@@ -963,3 +963,44 @@ async def test_a_stop_ends_what_waits_for_any_model(provider: FakeProvider, tmp_
     for end in ends:
         assert isinstance(end, grpc.aio.AioRpcError)
         assert "SHUTTING_DOWN" in str(end.trailing_metadata())
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 500])
+async def test_how_many_texts_a_model_takes_in_a_call_is_learnt_once(
+    provider: FakeProvider, tmp_path: Path, status: int
+) -> None:
+    near = embeddings_by(lambda text: [1.0, float(len(text))])
+    provider.embed = lambda texts: (
+        failure(status, message="batch size > maximum allowed") if len(texts) > 3 else near(texts)
+    )
+    recipes = {"e": EMBEDDINGS | {"documents": 8}, "again": EMBEDDINGS | {"documents": 6}}
+    async with serving(tmp_path, provider, recipes) as stub:
+        response = await stub.RerankOnce(ask("q", [f"{n} first" for n in range(15)]))
+        assert len(scores(response)) == 15
+        assert any(len(texts) > 3 for texts in provider.embedded)
+        for model in ("e", "again"):
+            before = len(provider.embedded)
+            texts = [f"{n} {model}" for n in range(15)]
+            response = await stub.RerankOnce(ask("q", texts, model=model))
+            assert len(scores(response)) == 15
+            assert all(len(texts) <= 3 for texts in provider.embedded[before:])
+
+
+@pytest.mark.parametrize("status", [400, 413, 422, 500])
+async def test_one_text_that_a_model_fails_at_costs_that_text_alone(
+    provider: FakeProvider, tmp_path: Path, status: int
+) -> None:
+    near = embeddings_by(lambda text: [1.0, float(len(text))])
+    provider.embed = lambda texts: (
+        failure(status, message="unsupported value: NaN")
+        if any("salt" in text for text in texts)
+        else near(texts)
+    )
+    async with serving(tmp_path, provider, {"e": EMBEDDINGS | {"documents": 16}}) as stub:
+        texts = [f"{n} salt" if n == 5 else f"{n} sweet" for n in range(15)]
+        response = await stub.RerankOnce(ask("q", texts))
+        assert scores(response).keys() == set(range(15)) - {5}
+        assert response.results[-1].unscored_reason == pb.UNSCORED_REASON_FAILED
+        # The size was not at fault: nothing is learnt of it.
+        await stub.RerankOnce(ask("q", [f"{n} later" for n in range(15)]))
+        assert len(provider.embedded[-1]) == 15

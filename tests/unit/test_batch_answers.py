@@ -184,6 +184,7 @@ def test_a_reply_that_names_every_document_once_is_read_whole(text: str) -> None
         ("mz: 2\nnq: 1 or | qd | 5 |\n", {"mz": 2}),
         ("qd: 7\nmz: 2\nIt may be that qd = 8.", {"mz": 2}),
         ("qd: 7 <answer>qd: 8\nmz: 2</answer>", {"mz": 2}),
+        ("qd: 7\n<answer>mz: 2</answer>", {"mz": 2}),
         # two labels of one document
         ('{"qd": {"label": 7, "score": 8}, "mz": 2}', {"mz": 2}),
         ('{"qd": {"label": [7, 8]}, "mz": 2}', {"mz": 2}),

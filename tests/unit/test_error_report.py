@@ -162,6 +162,7 @@ def test_the_code_that_says_most_is_shown() -> None:
     body = {"error": {"type": "server_error", "status": "b_c", "code": "a_b"}}
     assert read(body).code == "a_b"
     assert read({"error": {"type": "server_error", "code": 500}}).code == "server_error"
+    assert read({"type": "error", "error": {"type": "overloaded_error"}}).code == "overloaded_error"
 
 
 @pytest.mark.parametrize(

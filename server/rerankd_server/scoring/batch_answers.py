@@ -12,15 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from rerankd_server.scoring.answers import (
-    LABEL_KEYS,
-    MORE_LABEL_KEYS,
-    Answer,
-    Reply,
-    as_label,
-    weigh,
-    what_keeps_from_reading,
-)
+from rerankd_server.scoring.answers import Answer, Reply, weigh, what_keeps_from_reading
+from rerankd_server.scoring.labels import LABEL_KEYS, MORE_LABEL_KEYS, as_label
 from rerankd_server.scoring.thinking import find_answer, without_thoughts
 
 _LABEL = re.compile(
@@ -90,18 +83,18 @@ def read_answers(reply: Reply, codes: Sequence[str]) -> Mapping[str, Answer]:
     """
     known = {code.lower(): code for code in codes}
     span = find_answer(
-        reply.text, lambda tag: bool(_LIKE_OURS.fullmatch(tag)) or _code(tag, known) in known
+        reply.text, lambda tag: bool(_LIKE_OURS.fullmatch(tag)) or _is_known(tag, known)
     )
     if what_keeps_from_reading(reply) or span is None:
         return {}
-    begin = span.begin
-    found = _claims(reply.text[begin : span.end], known)
-    before = _claims(span.preface, known)
+    found = _claims(reply.text[span.begin : span.end], known)
+    before = _claims(span.preface, known)  # speaks against what it says, and not for it
     if found is None or before is None:
         return {}
     claims: dict[str, list[_Claim]] = {}
     unknown = 0
-    for claim in (*found, *before):
+    against = (_Claim(claim.code, "", None) for claim in before if _is_known(claim.code, known))
+    for claim in (*found, *against):
         code = known.get(_code(claim.code, known))
         if code is None:
             unknown += 1
@@ -110,7 +103,7 @@ def read_answers(reply: Reply, codes: Sequence[str]) -> Mapping[str, Answer]:
     if unknown >= len(claims):
         return {}
     return {
-        code: weigh(reply, label, None if claim.place is None else begin + claim.place)
+        code: weigh(reply, label, None if claim.place is None else span.begin + claim.place)
         for code, (claim, *others) in claims.items()
         if not others and (label := _label(claim.text)) is not None
     }
@@ -144,6 +137,10 @@ def _code(name: str, known: Mapping[str, str]) -> str:
     name = name.lower()
     match = None if name in known else _NAME.fullmatch(name)
     return match["code"] if match else name
+
+
+def _is_known(name: str, known: Mapping[str, str]) -> bool:
+    return _code(name, known) in known
 
 
 def _label(text: str) -> int | None:
@@ -189,7 +186,7 @@ def _read_tables(text: str, known: Mapping[str, str]) -> Iterator[tuple[int, _Cl
     head: Sequence[str] = ()
     for row in _ROW.finditer(text):
         cells = row["cells"].split("|")
-        named = [n for n, cell in enumerate(cells) if _code(cell.strip(), known) in known]
+        named = [n for n, cell in enumerate(cells) if _is_known(cell.strip(), known)]
         labels = [n for n, cell in enumerate(cells) if _label(cell.strip(_MARKS)) is not None]
         if _RULE.fullmatch(row["cells"]) or len(cells) == 1 or len(named) > 1:
             continue
@@ -258,7 +255,7 @@ def _pairs(value: object, known: Mapping[str, str]) -> Iterator[tuple[str, str]]
     match value:
         case tuple():
             yield from _of_object(value, known)
-        case [str(code), str(label)] if _code(code, known) in known or _label(label) is not None:
+        case [str(code), str(label)] if _is_known(code, known) or _label(label) is not None:
             yield code, label
         case list():
             for item in value:
@@ -272,19 +269,19 @@ def _of_object(pairs: _Pairs, known: Mapping[str, str]) -> Iterator[tuple[str, s
     What stands below a document's own code is about that document or nothing.
     """
     named = _named(pairs)
-    codes = [code for code in named if _code(code, known) in known]
+    codes = [code for code in named if _is_known(code, known)]
     if codes:  # one that stands elsewhere makes all uncertain
         values = [_text(value) for _, value in pairs]
-        codes = [code for code in values if _code(code, known) in known]
+        codes = [code for code in values if _is_known(code, known)]
     is_nested = any(isinstance(inner, tuple | list) for _, inner in pairs)
     if codes or (named and not is_nested):
         distinct = {_code(code, known): code for code in codes or named}
         label = _label_of(pairs) if len(distinct) == 1 else ""
         yield from ((code, label) for code in distinct.values())
         return
-    has_codes = any(_code(key, known) in known for key, _ in pairs)
+    has_codes = any(_is_known(key, known) for key, _ in pairs)
     for key, inner in pairs:
-        if _code(key, known) in known:
+        if _is_known(key, known):
             yield key, _of_code(_code(key, known), inner, known)
         elif not isinstance(inner, tuple | list):
             yield key, _text(inner)

@@ -37,16 +37,12 @@ _DECLINED = _plain(
 _KEY = _plain(
     (
         *("invalid_api_key", "api_key_invalid", "authentication_error", "unauthenticated"),
-        *(
-            "invalid_authentication",
-            "invalid_authentication_error",
-            "unauthorized",
-            "token_expired",
-        ),
+        *("invalid_authentication", "invalid_authentication_error", "unauthorized"),
         *("incorrect_api_key", "invalid_key", "expired_api_key", "api_key_expired"),
         *("account_deactivated", "unrecognized_client_exception", "invalid_iam_token"),
-        *("invalid_token", "missing_api_key", "api_key_missing", "invalid_signature_exception"),
-        *("expired_token_exception", "api_key_service_blocked", "consumer_suspended"),
+        *("invalid_token", "token_expired", "expired_token_exception", "missing_api_key"),
+        *("api_key_missing", "invalid_signature_exception", "api_key_service_blocked"),
+        "consumer_suspended",
     )
 )
 _SPENT = _plain(
