@@ -3,8 +3,12 @@
 from collections.abc import AsyncGenerator
 
 import pytest
+from hypothesis import settings
 
 from support.provider import FakeProvider, fake_provider, label_in
+
+settings.register_profile("busy", deadline=None)  # no test may depend on speed
+settings.load_profile("busy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
