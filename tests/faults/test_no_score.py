@@ -171,31 +171,27 @@ async def test_what_the_log_says_once_it_says_once(app: App, provider: FakeProvi
     ]
 
 
-@pytest.mark.parametrize("model", ["p", "b"])
+@pytest.mark.parametrize(("model", "count", "calls"), [("p", 3, 3), ("b", 20, 2)])
 async def test_calls_that_a_deadline_left_behind_are_charged(
-    app: App, provider: FakeProvider, model: str
+    app: App, provider: FakeProvider, model: str, count: int, calls: int
 ) -> None:
-    answer = labels_in if model == "b" else label_in
-    provider.answer = gate = Gate(answer)
+    provider.answer = gate = Gate(labels_in if model == "b" else label_in)
+    asked = ask("q", TEXTS[:count], model=model)
     async with stub_of(app.address) as stub:
-        call = asyncio.ensure_future(
-            stub.RerankOnce(ask("q", TEXTS[:20], model=model), timeout=1.5)
-        )
-        await gate.arrived(2 if model == "b" else 20)
+        call = asyncio.ensure_future(stub.RerankOnce(asked, timeout=3))
+        await gate.arrived(calls)
         response = await call
-        sent = len(provider.calls)
         assert {r.unscored_reason for r in response.results} == {pb.UNSCORED_REASON_PENDING}
-        assert response.usage.model_calls == response.usage.pending_calls == sent
+        assert response.usage.model_calls == response.usage.pending_calls == calls
         assert response.usage.prompt_tokens == 0
         gate.open()
-        later = await stub.RerankOnce(ask("q", TEXTS[:20], model=model))
+        later = await stub.RerankOnce(asked)
         assert later.usage.model_calls == later.usage.pending_calls == 0
-        assert later.usage.cached_pairs + later.usage.shared_pairs == 20
+        assert later.usage.cached_pairs + later.usage.shared_pairs == count
     ((address, name),) = app.spent
     assert (address, name) == (provider.base_url, "m")
     spent = app.spent[address, name]
-    told = 20 * 100 if model == "b" else 100 * sent
-    assert (spent.calls, spent.prompt_tokens) == (sent, told)
+    assert (spent.calls, spent.prompt_tokens) == (calls, 100 * count)
 
 
 async def test_what_replies_in_vain_took_is_charged(app: App, provider: FakeProvider) -> None:
