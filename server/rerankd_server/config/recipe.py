@@ -8,18 +8,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from rerankd_server.config.base import Table
+from rerankd_server.scoring.parameters import OURS
 
 LEXICAL, PRIOR = "lexical", "prior"
 """The names of the recipes that need no provider."""
 OWN_PROVIDER = "default"
 """The name of the provider that the settings outside any table describe."""
-
-
-_OURS = {
-    *("model", "messages", "input", "temperature", "max_tokens", "logprobs", "top_logprobs"),
-    *("response_format", "encoding_format", "stream", "n"),
-}
-"""Members of a call's body that no recipe may set."""
 
 
 class _Recipe(Table):
@@ -48,7 +42,7 @@ class Asking(_Recipe):
     @field_validator("parameters")
     @classmethod
     def _can_be_sent(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        if ours := sorted(_OURS & value.keys()):
+        if ours := sorted(OURS & value.keys()):
             raise ValueError(f"rerankd sets {', '.join(ours)} itself; leave that out")
         try:
             json.dumps(value, allow_nan=False)

@@ -22,8 +22,8 @@ ENCODING = "encoding_format"
 
 OURS = frozenset(
     {
-        *("model", "messages", "input", "temperature", "max_tokens", "max_completion_tokens"),
-        *("logprobs", "top_logprobs", "response_format", "encoding_format", "stream", "n"),
+        *("model", "messages", "input", "temperature", "max_tokens", "logprobs", "top_logprobs"),
+        *("response_format", "encoding_format", "stream", "n"),
     }
 )
 """Members of a call's body that the settings may not add."""
