@@ -5,7 +5,6 @@ running ones finish within the grace, what is bought is stored, store and provid
 """
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
@@ -31,6 +30,7 @@ from rerankd_server.menu import Menu
 from rerankd_server.port import cannot_listen
 from rerankd_server.providers import endpoint_of
 from rerankd_server.reranker import Reranker
+from rerankd_server.scoring.base_url import is_loopback
 from rerankd_server.scoring.learning import Spent
 
 _LAST_WORDS = 1.0
@@ -226,11 +226,7 @@ def _is_local(address: str) -> bool:
     """Whether only this machine can reach `address`."""
     if address.startswith("unix:"):
         return True
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(address.rpartition(":")[0].strip("[]"))
 
 
 def _address(listen: str, port: int) -> str:

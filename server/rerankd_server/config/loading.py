@@ -7,7 +7,6 @@ the TOML key `data_dir`. Where none of these says so, the key and the base URL a
 named. Tables (providers, recipes, headers, prices) are in the file only.
 """
 
-import ssl
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rerankd_server.config.provider import check_certificates
 from rerankd_server.config.settings import Settings
 from rerankd_server.errors import ConfigError
 
@@ -66,11 +66,9 @@ def _check_certificates(environ: Mapping[str, str]) -> None:
     """Raise ConfigError where the file that OpenSSL is told to trust cannot be read."""
     if file := environ.get("SSL_CERT_FILE"):
         try:
-            ssl.create_default_context(cafile=file)
-        except OSError as error:  # ssl's own errors are of that kind
-            raise ConfigError(
-                f"SSL_CERT_FILE: {file} holds no certificates in PEM: {error}"
-            ) from None
+            check_certificates(Path(file))
+        except ValueError as error:
+            raise ConfigError(f"SSL_CERT_FILE: {error}") from None
 
 
 def _is_a_tables(values: Mapping[str, Any], variable: str) -> bool:

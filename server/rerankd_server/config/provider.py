@@ -14,6 +14,14 @@ from rerankd_server.scoring.base_url import clean_base_url
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
+def check_certificates(path: Path) -> None:
+    """Raise ValueError where `path` is no file of certificates in PEM."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl's own errors are of that kind
+        raise ValueError(f"{path} holds no certificates in PEM: {error}") from None
+
+
 class PriceSettings(Table):
     """What a model costs, in US dollars for a million tokens."""
 
@@ -98,10 +106,7 @@ class ProviderSettings(Table):
         if value is None:
             return None
         path = value.expanduser()
-        try:
-            ssl.create_default_context(cafile=path)
-        except OSError as error:  # ssl's own errors are of that kind
-            raise ValueError(f"{path} holds no certificates in PEM: {error}") from None
+        check_certificates(path)
         return path
 
     @field_validator("key_header")

@@ -59,23 +59,13 @@ class Provider:
     ) -> None:
         self.condition = condition or Condition("provider")
         self._background = background or Background()
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._allowance = allowance or Allowance()
-        self._clock = clock or Clock()
+        self.clock = clock or Clock()
         self._senders: dict[str, Sender] = {}
         self.client = HttpClient(endpoint, self._background)
         self.models: dict[str, Learnt] = {}
         """What is known of each model that was asked, and what it has cost."""
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Where it is and how it is asked."""
-        return self._endpoint
-
-    @property
-    def clock(self) -> Clock:
-        """The time that it goes by."""
-        return self._clock
 
     async def warm_up(self) -> None:
         """Load what takes most of a second to load."""
@@ -100,7 +90,7 @@ class Provider:
     def learnt(self, model: str) -> Learnt:
         """Return what is known of `model`."""
         if model not in self.models:
-            self.models[model] = Learnt(self._clock)
+            self.models[model] = Learnt(self.clock)
         return self.models[model]
 
     async def _ask(
@@ -115,10 +105,10 @@ class Provider:
                 return await self._attempt(job)
             except PassingError as error:
                 is_of_one = error.status == FAILS and errand.is_divisible()
-                if is_of_one or attempts == self._endpoint.attempts:
+                if is_of_one or attempts == self.endpoint.attempts:
                     raise error.final(attempts) from None
                 pause = error.pause(attempts)
-            await self._clock.sleep(pause)
+            await self.clock.sleep(pause)
 
     async def _attempt(self, job: "_Job[R]", *, finds_out: bool = False) -> R | None:
         """Send once, and again for whatever the model turns out to take or to need.
@@ -191,10 +181,10 @@ class Provider:
         if model not in self._senders:
             dispatcher = Dispatcher(
                 self._allowance,
-                self._clock,
+                self.clock,
                 self.condition,
-                f"calls to {model} at {self._endpoint.who}",
-                self._endpoint.who,
+                f"calls to {model} at {self.endpoint.who}",
+                self.endpoint.who,
                 self._background,
             )
             self._senders[model] = Sender(model, self.client, dispatcher, self.learnt(model))
