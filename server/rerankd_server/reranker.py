@@ -115,6 +115,8 @@ class Ranking:
     alone: it would come out the same as long as they are."""
     recalled: Sequence[Score] | None = None
     """Its scores as they are stored, where each depends on its own document alone."""
+    pairs: Sequence[bytes] | None = None
+    """What stands for the pair of each of those, where that is known: see `Recalled`."""
 
     @property
     def results(self) -> Sequence[Result]:
@@ -148,11 +150,18 @@ class Reranker:
         """
         model = self.find(request.model)
         ask = Ask(request.query, request.instruction, request.cache_mode)
-        found = model.scorer.recall(ask, request.documents)
-        return self.reuse(found, request.model, request.top_n) if found else None
+        recalled = model.scorer.recall(ask, request.documents)
+        if recalled is None:
+            return None
+        return self.reuse(recalled.found, request.model, request.top_n, recalled.pairs)
 
-    def reuse(self, found: Sequence[Score], model: str, top_n: int) -> Ranking:
-        """Rank scores that were recalled, which are by position; those of equal pairs are one."""
+    def reuse(
+        self, found: Sequence[Score], model: str, top_n: int, pairs: Sequence[bytes] | None = None
+    ) -> Ranking:
+        """Rank scores that were recalled, which are by position; those of equal pairs are one.
+
+        `pairs` stand for their pairs, where that is known.
+        """
         named = self.find(model)
         scores = [score.value for score in found]
         is_each_new = len({*map(id, found)}) == len(found)
@@ -169,6 +178,7 @@ class Reranker:
             usage=usage,
             oldest=min([score.scored_at for score in found]),
             recalled=found,
+            pairs=pairs,
         )
 
     async def rerank(

@@ -9,6 +9,7 @@ import pytest
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.api import service, validation
+from rerankd_server.caching.haste import Haste
 from support.provider import FakeProvider, Gate, completion, embeddings_by, label_in
 from support.server import Stub, ask, running, stub_of
 
@@ -183,6 +184,40 @@ async def test_familiar_documents_are_scored_again_when_that_is_asked_for(
     await stub.RerankOnce(request(cache_mode=pb.CACHE_MODE_REFRESH))
     after = await stub.RerankOnce(turned)
     assert [result.relevance_score for result in after.results] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("memory_size", [0, 64 << 20])
+@pytest.mark.parametrize("behind_the_cut", ["", " and more"])
+async def test_familiar_documents_that_make_one_pair_are_counted_once(
+    provider: FakeProvider,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    ranked: list[str],
+    memory_size: int,
+    behind_the_cut: str,
+) -> None:
+    monkeypatch.setattr(Haste, "is_wise", True)  # however slow the disk is
+    one = pb.Document(text="2 same", id="one")
+    other = pb.Document(text="2 same" + behind_the_cut, id="other")
+    settings: dict[str, Any] = {"memory_size": memory_size, "max_document_chars": len(one.text)}
+    async with (
+        running(tmp_path, base_url=provider.base_url, **settings) as app,
+        stub_of(app.address) as stub,
+    ):
+        for document in (one, other):  # each in calls of its own
+            for _ in range(3):
+                await stub.RerankOnce(pb.RerankRequest(query="q", documents=[document]))
+        both = pb.RerankRequest(query="q", documents=[one, other])
+        read = len(ranked)
+        found_by_bytes = await stub.RerankOnce(both)
+        assert len(ranked) == read
+        both.top_n = 5  # which was never asked for: nothing is familiar
+        read_to_the_end = await stub.RerankOnce(both)
+        assert len(ranked) == read + 1
+        assert found_by_bytes == read_to_the_end
+        assert found_by_bytes.usage.cached_pairs == 1
+        assert found_by_bytes.usage.saved_prompt_tokens == 100
+    assert provider.documents == [one.text]
 
 
 async def test_what_cannot_be_read_is_refused(provider: FakeProvider, tmp_path: Path) -> None:

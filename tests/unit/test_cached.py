@@ -267,8 +267,35 @@ async def test_what_is_in_memory_is_recalled_at_once(parts: Parts) -> None:
     await run(cached, ["0.9"])
     known = cached.recall(ASK, asked)
     assert known
-    assert [score.value for score in known] == [0.5, 0.1, 0.5, 0.9]
-    assert known[0] is known[2]
+    assert [score.value for score in known.found] == [0.5, 0.1, 0.5, 0.9]
+    assert known.found[0] is known.found[2]
+    assert known.pairs[0] == known.pairs[2]
+    assert len({*known.pairs}) == 3
     for mode in (CacheMode.REFRESH, CacheMode.BYPASS):
         assert cached.recall(with_mode(mode), asked) is None
     assert cached.recall(with_mode(CacheMode.ONLY_IF_CACHED), asked) == known
+
+
+@pytest.mark.parametrize("room", [0, 1 << 20], ids=["disk", "memory"])
+async def test_documents_that_are_cut_alike_are_recalled_as_one_pair(
+    parts: Parts, room: int
+) -> None:
+    cached = Cached(parts.scorer, Memory(parts.store, room))
+    await run(cached, ["0.12", "0.1"])
+    asked = [Candidate(text) for text in ("0.12345", "0.1", "0.12", "0.129")]
+    known = Truncated(cached, 4).recall(ASK, asked)
+    assert known
+    assert [score.value for score in known.found] == [0.12, 0.1, 0.12, 0.12]
+    assert known.pairs[0] == known.pairs[2] == known.pairs[3] != known.pairs[1]
+    assert known.found[0] is known.found[2] is known.found[3]
+
+
+@pytest.mark.parametrize("room", [0, 1 << 20], ids=["disk", "memory"])
+async def test_pairs_that_have_equal_scores_are_recalled_as_two(parts: Parts, room: int) -> None:
+    cached = Cached(parts.scorer, Memory(parts.store, room))
+    await run(cached, ["0.5 a", "0.5 b"])
+    known = cached.recall(ASK, [Candidate("0.5 a"), Candidate("0.5 b")])
+    assert known
+    assert [score.value for score in known.found] == [0.5, 0.5]
+    assert known.found[0] is not known.found[1]
+    assert known.pairs[0] != known.pairs[1]

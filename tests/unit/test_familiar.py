@@ -1,6 +1,7 @@
 """Documents that are found by their bytes: what is known of them, and for how long."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,11 +41,25 @@ class World:
         return known
 
     def answer(self, call: Call, sent: Sequence[pb.Document]) -> None:
-        self.familiar.keep(call, sent, ranking([SCORES[each.text[:1]] for each in sent]))
+        texts = [each.text for each in sent]
+        self.familiar.keep(call, sent, ranking([SCORES[text[:1]] for text in texts], texts))
 
 
-def ranking(scores: Sequence[Score] | None) -> Ranking:
-    return Ranking([], [], [], {}, True, "m", NOTHING_USED, 1000, scores)
+class ColdWorld(World):
+    """One whose scores are read from the disk each time; what they were bought for may change."""
+
+    value = 0.1
+
+    def answer(self, call: Call, sent: Sequence[pb.Document]) -> None:
+        pairs = {each.text: Score(self.value, 100, 1, scored_at=1000) for each in sent}
+        texts = [each.text for each in sent]
+        self.familiar.keep(call, sent, ranking([pairs[text] for text in texts], texts))
+
+
+def ranking(scores: Sequence[Score] | None, texts: Sequence[str] = ()) -> Ranking:
+    """One of documents that have these scores; equal texts make one pair."""
+    pairs = None if scores is None else [text.encode() for text in texts]
+    return Ranking([], [], [], {}, True, "m", NOTHING_USED, 1000, scores, pairs)
 
 
 def test_documents_are_found_in_any_order_and_number() -> None:
@@ -113,6 +128,46 @@ def test_documents_are_given_back_as_they_came() -> None:
         pb.Document(text="b"),
         document,
     ]
+
+
+def test_documents_that_make_one_pair_have_one_score() -> None:
+    world = ColdWorld()
+    one, other = pb.Document(text="a", id="1"), pb.Document(text="a", id="2")
+    for sent in (one, other, "a", "b"):
+        assert world.ask(sent) is None
+    known = world.ask("b", other, "a", one)
+    assert known
+    assert known.scores[1] is known.scores[2] is known.scores[3]
+    assert known.scores[0] == known.scores[1]  # by its value
+    assert known.scores[0] is not known.scores[1]
+
+
+def test_no_reply_holds_two_scores_of_a_pair() -> None:
+    world = ColdWorld()
+    one, other = pb.Document(text="a", id="1"), pb.Document(text="a", id="2")
+    assert world.ask(one, "b") is None
+    world.value = 0.9
+    assert world.ask(other) is None  # it was bought anew
+    assert world.ask(other)
+    assert world.ask(one, other) is None
+    known = world.ask(one, other)
+    assert known
+    assert [score.value for score in known.scores] == [0.9, 0.9]
+
+
+@pytest.mark.parametrize("changed", [{"completion_tokens": 2}, {"scored_at": 1001}])
+def test_what_was_bought_anew_for_the_same_score_is_not_what_it_was(
+    changed: dict[str, int],
+) -> None:
+    world, sent = World(), [pb.Document(text="a")]
+    score = Score(0.1, 100, 1, scored_at=1000)
+    for each in (score, score, replace(score, **changed)):
+        call = Call(pb.RerankRequest(query="q", documents=sent).SerializeToString(), world.epoch)
+        world.familiar.find(call)
+        world.familiar.keep(call, sent, ranking([each], ["a"]))
+    known = world.ask("a")
+    assert known
+    assert [*known.scores] == [replace(score, **changed)]
 
 
 def test_they_are_known_for_an_epoch() -> None:

@@ -22,6 +22,7 @@ from rerankd_server.scoring.scorer import (
     Identity,
     Progress,
     Reason,
+    Recalled,
     Score,
     Scorer,
     Source,
@@ -173,6 +174,29 @@ async def test_who_leaves_closes_the_scorer(partial: bool) -> None:
         await asyncio.wait({waiting})
     await rankings.aclose()
     assert scorer.closed.is_set()
+
+
+class Remembering(FakeScorer):
+    """A scorer that recalls each text's score; equal texts are one pair."""
+
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Recalled:
+        texts = [candidate.text for candidate in candidates]
+        scores = {text: Score(float(text), 100, 1, scored_at=1000 + len(text)) for text in texts}
+        return Recalled([scores[text] for text in texts], [text.encode() for text in texts])
+
+
+def test_a_pair_that_is_recalled_twice_is_counted_once() -> None:
+    ranker = Reranker([Model("m", "", Remembering())])
+    ranking = ranker.recall(request(["0.5", "0.75", "0.5", "0.50"]))
+    assert ranking
+    assert order(ranking) == [1, 0, 2, 3]
+    assert ranking.pairs == [b"0.5", b"0.75", b"0.5", b"0.50"]
+    assert ranking.usage == Usage(
+        cached_pairs=3, saved_prompt_tokens=300, saved_completion_tokens=3
+    )
+    assert ranking.oldest == 1003
+    assert ranking.recalled
+    assert ranker.reuse(ranking.recalled, "m", 2).usage == ranking.usage
 
 
 def failing(*texts: str) -> FakeScorer:

@@ -19,7 +19,7 @@ from rerankd_server.caching.generations import Generations
 from rerankd_server.reranker import Ranking
 from rerankd_server.scoring.scorer import Score
 
-_ENTRY, _DOCUMENT = 1_000, 250
+_ENTRY, _DOCUMENT = 1_000, 380
 """Bytes that a query takes, and each of its documents beside its own, as measured."""
 
 
@@ -58,10 +58,17 @@ class _Query(NamedTuple):
     """What is known of documents that were asked about in the same words."""
 
     scores: dict[bytes, Score]
+    """Each one's, by its bytes; documents that make one pair have one."""
+    pairs: dict[bytes, Score]
+    """Each pair's."""
     ids: dict[bytes, str]
     """Each one's, by its bytes; few have an id."""
     size: int
     epoch: int
+
+    def agrees(self, found: Sequence[Score], pairs: Sequence[bytes]) -> bool:
+        """Whether none of `pairs` was bought anew since, so that another score was found."""
+        return [*map(self.pairs.get, pairs, found)] == [*found]
 
 
 class Familiar:
@@ -114,18 +121,20 @@ class Familiar:
 
     def keep(self, call: Call, documents: Sequence[pb.Document], ranking: Ranking) -> None:
         """Remember the `documents` of `call`, which was answered with `ranking`, if it can be."""
-        if call.view is None or not self._answered.note(call.asked) or ranking.recalled is None:
+        found, pairs = ranking.recalled, ranking.pairs
+        if call.view is None or not self._answered.note(call.asked) or not (found and pairs):
             return
         query = self._kept.get(call.asked)
-        if query is None or query.epoch != call.epoch:
-            query = _Query({}, {}, _ENTRY, call.epoch)
+        if query is None or query.epoch != call.epoch or not query.agrees(found, pairs):
+            query = _Query({}, {}, {}, _ENTRY, call.epoch)
         size = query.size
-        for data, score, document in zip(
-            call.view.documents, ranking.recalled, documents, strict=True
+        for data, score, pair, document in zip(
+            call.view.documents, found, pairs, documents, strict=True
         ):
-            if data not in query.scores:
-                size += _DOCUMENT + len(data)
-            query.scores[data] = score
+            if data in query.scores:
+                continue
+            query.scores[data] = query.pairs.setdefault(pair, score)
             if document.id:
                 query.ids[data] = document.id
+            size += _DOCUMENT + len(data)
         self._kept.put(call.asked, query._replace(size=size))

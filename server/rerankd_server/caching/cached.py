@@ -19,6 +19,7 @@ from rerankd_server.scoring.scorer import (
     Leaf,
     Progress,
     Reason,
+    Recalled,
     Scorer,
     Source,
     T,
@@ -96,12 +97,15 @@ class Cached(Scorer[T]):
                     usage=landing.usage,
                 )
 
-    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[T] | None:
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Recalled[T] | None:
         """Give all scores where memory has them all; see `Scorer.recall`."""
         if not ask.cache_mode.reads:
             return None
-        found = self._memory.recall(Documents.of(candidates), self._query_key(ask))
-        return cast("Sequence[T] | None", found)
+        documents, of_query = Documents.of(candidates), self._query_key(ask)
+        found = self._memory.recall(documents, of_query)
+        if found is None:
+            return None
+        return Recalled(cast("Sequence[T]", found), keys_of(documents, of_query))
 
     def _query_key(self, ask: Ask) -> bytes:
         return query_key(self._identity, ask.instruction, ask.query)

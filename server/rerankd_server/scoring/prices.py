@@ -8,7 +8,16 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from rerankd_server.scoring.scorer import Ask, Candidate, Finding, Progress, Scorer, T, Usage
+from rerankd_server.scoring.scorer import (
+    Ask,
+    Candidate,
+    Finding,
+    Progress,
+    Recalled,
+    Scorer,
+    T,
+    Usage,
+)
 
 _SAMPLE = 1000
 """Tokens to ask the price of: few enough for the lowest tier, which is that of short prompts."""
@@ -53,7 +62,7 @@ class Priced(Scorer[T]):
             async for step in steps:
                 yield replace(step, usage=self._priced(step.usage))
 
-    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[T] | None:
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Recalled[T] | None:
         """Recall what the inner scorer does; see `Scorer.recall`."""
         return self._scorer.recall(ask, candidates)
 

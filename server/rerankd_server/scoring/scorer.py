@@ -304,6 +304,15 @@ class Progress(Generic[T_co]):
     good where there is none."""
 
 
+class Recalled(NamedTuple, Generic[T_co]):
+    """What was found at once, by position."""
+
+    found: Sequence[T_co]
+    """Equal pairs have one finding, and others have findings of their own."""
+    pairs: Sequence[bytes]
+    """What stands for each pair: equal exactly where the pairs are."""
+
+
 class Scorer(Protocol[T_co]):
     """Something that scores candidates for a query."""
 
@@ -316,10 +325,10 @@ class Scorer(Protocol[T_co]):
         """
         raise NotImplementedError
 
-    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[T_co] | None:  # noqa: ARG002
-        """Give at once what `score` would find, by position, where all is in memory, or else None.
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Recalled[T_co] | None:  # noqa: ARG002
+        """Give at once what `score` would find, where all is in memory, or else None.
 
-        A shorter way to the same, which no scorer has to have. Of equal pairs it gives one finding.
+        A shorter way to the same, which no scorer has to have.
         """
         return None
 

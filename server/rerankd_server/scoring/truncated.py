@@ -11,7 +11,7 @@ from rerankd_server.scoring.scorer import (
     Documents,
     Finding,
     Progress,
-    Score,
+    Recalled,
     Scorer,
     Usage,
 )
@@ -28,7 +28,7 @@ class Truncated(Scorer):
         """Score the cut candidates; see `Scorer.score`."""
         return self._scorer.score(ask, Documents.of(candidates).cut(self._limit))
 
-    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Sequence[Score] | None:
+    def recall(self, ask: Ask, candidates: Sequence[Candidate]) -> Recalled | None:
         """Recall the cut candidates' scores; see `Scorer.recall`."""
         return self._scorer.recall(ask, Documents.of(candidates).cut(self._limit))
 
