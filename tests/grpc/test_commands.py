@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rerankd import Document
+from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from rerankd_server.commands.rank import InputError, parse_documents
 from support.process import rerankd
 from support.provider import FakeProvider, completion, fails, label_in
@@ -341,7 +342,9 @@ async def test_purge_says_what_stops_it(tmp_path: Path) -> None:
     status, _, err = await rerankd("purge", f"--data-dir={tmp_path / 'file'}", "--yes")
     assert status == 2
     assert "data_dir" in err
-    await rerankd("purge", f"--data-dir={tmp_path}", "--yes")
+    store = Store(tmp_path, SMALLEST_LIMIT)
+    await store.open()
+    await store.close()
     with closing(sqlite3.connect(tmp_path / "scores-v1" / "cache.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
         status, out, err = await rerankd("purge", f"--data-dir={tmp_path}", "--yes")

@@ -73,11 +73,21 @@ async def serving(
     data_dir: Path, *flags: str, **variables: str
 ) -> AsyncGenerator[tuple[ServeProcess, str]]:
     """Run a server on a free port; gives it and its address."""
+    async with serving_under(-1, data_dir, *flags, **variables) as running:
+        yield running
+
+
+@asynccontextmanager
+async def serving_under(
+    umask: int, data_dir: Path, *flags: str, **variables: str
+) -> AsyncGenerator[tuple[ServeProcess, str]]:
+    """Run one under a umask; -1: this process's."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "rerankd_server", "serve", "--listen=127.0.0.1:0", "--log-format=json"),
         *(f"--data-dir={data_dir}", *flags),
         env=environment(**variables),
+        umask=umask,
         stderr=asyncio.subprocess.PIPE,
     )
     server = ServeProcess(process)
