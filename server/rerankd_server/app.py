@@ -5,6 +5,7 @@ running ones finish within the grace, what is bought is stored, store and provid
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
@@ -50,7 +51,12 @@ class App:
         self.settings = settings
         self._shares_port = shares_port
         self.address = ""
-        self._store = Store(settings.data_dir, settings.cache_size, settings.cache_ttl)
+        self._store = Store(
+            settings.data_dir,
+            settings.cache_size,
+            settings.cache_ttl,
+            durability=settings.durability,
+        )
         memory = Memory(self._store, settings.memory_size)
         self._leases = Leases(self._store.folder / "leases", self._store.condition)
         self._background = Background()
@@ -71,8 +77,8 @@ class App:
         recent = settings.recent_size // 2
         service = RerankService(
             reranker,
-            Replies(recent, self._store.oldest),
-            Familiar(recent, limits, self._store.are_fresh),
+            Replies(recent, self._store.freshness.is_fresh),
+            Familiar(recent, limits, self._store.freshness.are_fresh),
             lambda: self._store.epoch.now,
             self._background.make_way,
             limits,
@@ -160,6 +166,16 @@ class App:
             for name, learnt in provider.models.items()
         }
 
+    @property
+    def waiting(self) -> int:
+        """How many scores wait to be stored, as the database is locked or full."""
+        return self._store.waiting
+
+    @property
+    def lost(self) -> int:
+        """How many scores were never stored, as too many waited, or too long."""
+        return self._store.lost
+
     def hurry(self) -> None:
         """End the grace of a `stop` that is under way or to come."""
         self._hurry.set()
@@ -205,13 +221,20 @@ def _build_server(
 
 
 def _bind(server: grpc.aio.Server, listen: str) -> int:
-    """Give the port that `server` will listen on. Raises ConfigError."""
+    """Give the port that `server` will listen on. Raises ConfigError.
+
+    A unix socket is for this user alone: whoever may write to it may spend money.
+    """
     if _somebody_listens(listen):
         raise cannot_listen(listen)
+    umask = os.umask(0o077) if listen.startswith("unix:") else None
     try:
         return server.add_insecure_port(listen)
     except RuntimeError:
         raise cannot_listen(listen) from None
+    finally:
+        if umask is not None:
+            os.umask(umask)
 
 
 def _somebody_listens(address: str) -> bool:

@@ -274,7 +274,7 @@ async def test_who_leaves_between_two_attempts_leaves_no_flight_behind() -> None
     flight = in_flight[b"a"] = Flight(b"a", in_flight, partial(room.leave, "caller"))
     room.take(1, "caller")
     flight.waiting.add(waiter)
-    purchase = Purchase({b"a": flight}, waiter)
+    purchase = Purchase({b"a": flight}, waiter, lambda: 0)
     purchase.task = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
     assert purchase.claim(b"a")
     assert purchase.wants(b"a")  # for a second attempt
@@ -322,8 +322,8 @@ async def test_what_another_has_sent_is_no_failure_of_the_owners() -> None:
     for key in (b"a", b"b"):
         in_flight[key] = Flight(key, in_flight, lambda: None)
         in_flight[key].waiting.add(owner)
-    purchase = Purchase(dict(in_flight), owner)
-    faster = Purchase({b"a": in_flight[b"a"]}, other)
+    purchase = Purchase(dict(in_flight), owner, lambda: 0)
+    faster = Purchase({b"a": in_flight[b"a"]}, other, lambda: 0)
     for each in (purchase, faster):
         each.task = asyncio.create_task(asyncio.Event().wait())  # type: ignore[arg-type]
     assert faster.claim(b"a")

@@ -19,7 +19,7 @@ class World:
     oldest = 0.0
 
     def replies(self, room: int = ROOM) -> Replies:
-        return Replies(room, lambda: self.oldest)
+        return Replies(room, lambda scored_at: scored_at >= self.oldest)
 
     def call(self, query: str) -> Call:
         return Call(pb.RerankRequest(query=query).SerializeToString(), self.epoch)

@@ -79,7 +79,7 @@ async def test_nobody_waits_for_a_slow_disk_twice(tmp_path: Path) -> None:
     ticks = itertools.count()
     haste = Haste(now=lambda: next(ticks), ran=lambda: 0.0)  # each look at the clock is a second
     async with opened(tmp_path, haste=haste) as store:
-        await store.write({key(1): SCORE})
+        await store.write({key(1): SCORE}, {key(1): 0})
         assert store.read_at_once([key(1)]) == {key(1): SCORE}
         assert store.read_at_once([key(1)]) is None
         assert await store.read([key(1)]) == {key(1): SCORE}
@@ -116,12 +116,54 @@ async def test_a_read_at_once_tells_that_reading_works_again(tmp_path: Path) -> 
     ]
 
 
-async def test_a_later_score_replaces_an_earlier_one(tmp_path: Path) -> None:
+async def test_only_a_later_fresh_score_replaces_one_that_is_stored(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        assert await store.write({key(1): Score(0.1)}) == {key(1): Score(0.1)}
+        early, late = await store.hand_out(), await store.hand_out()
+        assert await store.write({key(1): Score(0.2)}) == {key(1): Score(0.1)}
+        for value, since, kept in ((0.3, late, 0.3), (0.4, early, 0.3), (0.5, late, 0.3)):
+            epoch = store.epoch.now
+            outcome = await store.write({key(1): Score(value)}, {key(1): since}, is_fresh=True)
+            assert outcome == await store.read([key(1)]) == {key(1): Score(kept)}
+            assert (store.epoch.now != epoch) is (value == kept)
+        assert await store.count() == 1
+
+
+async def test_what_was_sent_before_a_purge_is_not_stored_after_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store, opened(tmp_path) as other:
+        before = other.standing().revision
+        assert await store.purge() == 0
+        for is_fresh in (False, True):
+            outcome = await other.write({key(1): SCORE}, {key(1): before}, is_fresh=is_fresh)
+            assert outcome == {key(1): None}
+            assert await other.read([key(1)]) == {}
+        assert await other.write({key(1): SCORE}) == {key(1): SCORE}
+        assert await store.read([key(1)]) == {key(1): SCORE}
+
+
+async def test_a_plain_score_replaces_what_is_damaged_or_too_old(tmp_path: Path) -> None:
+    async with opened(tmp_path, ttl=60, clock=lambda: 1000.0) as store:
+        await store.write({key(1): Score(0.1, scored_at=900), key(2): Score(0.2, scored_at=1000)})
+        with closing(database(tmp_path)) as db, db:
+            db.execute("UPDATE Cache SET value = x'00' WHERE key = ?", (key(2),))
+        epoch = store.epoch.now
+        new = {key(n): Score(0.9, scored_at=1000) for n in (1, 2)}
+        assert await store.write(new) == new == await store.read([key(1), key(2)])
+        assert store.epoch.now != epoch, "another may have in memory what was damaged"
+
+
+async def test_a_planted_revision_keeps_nothing_from_being_replaced(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.write({key(1): Score(0.1)})
-        await store.write({key(1): Score(0.2)})
+        with closing(database(tmp_path)) as db, db:
+            db.execute("UPDATE Cache SET access_count = 1 << 60")
+        since = {key(1): await store.hand_out()}
+        await store.write({key(1): Score(0.2)}, since, is_fresh=True)
         assert await store.read([key(1)]) == {key(1): Score(0.2)}
-        assert await store.count() == 1
+        with closing(database(tmp_path)) as db, db:
+            db.execute("UPDATE Revision SET last = 'x', purged = 1 << 62")
+        since = {key(1): await store.hand_out()}
+        assert await store.write({key(2): SCORE}, {key(2): 0}) == {key(2): SCORE}
 
 
 async def test_a_large_write_takes_several_transactions(tmp_path: Path) -> None:
@@ -153,6 +195,11 @@ async def test_a_folder_that_was_open_to_all_is_closed(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         assert stat.S_IMODE(store.folder.stat().st_mode) == 0o700
     assert tmp_path.stat().st_mode == before  # the folder around it is not ours to change
+
+
+async def until_all_is_stored(store: Store) -> None:
+    while store.waiting:  # noqa: ASYNC110  # its number is all that there is to look at
+        await asyncio.sleep(0)
 
 
 LITTLE = 12 << 20
@@ -412,7 +459,7 @@ async def test_who_leaves_while_the_store_opens_leaves_no_false_report(
             assert heard == [True]
 
 
-async def test_a_locked_store_loses_the_saving_and_says_so_once(
+async def test_what_a_locked_store_cannot_take_waits_and_it_says_so_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_module, "_LOCK_WAIT", 0.01)
@@ -423,12 +470,29 @@ async def test_a_locked_store_loses_the_saving_and_says_so_once(
             for n in range(2, 9):
                 await store.write({key(n): SCORE})
                 assert await store.read([key(1)]) == {key(1): SCORE}  # readers wait for no lock
-            other.execute("ROLLBACK")
+                assert await store.read([key(n)]) == {key(n): SCORE}  # though it waits
+            assert store.waiting == 7
             assert [(log["event"], log["doing"]) for log in logs] == [("cache fails", "write")]
-            monkeypatch.setattr(store, "_no_writing_until", 0.0)
-            await store.write({key(2): SCORE})
-            assert await store.count() == 2
-            assert [log["event"] for log in logs] == ["cache fails", "cache works again"]
+            other.execute("ROLLBACK")
+            await until_all_is_stored(store)
+            assert await store.count() == 8
+            assert store.lost == 0
+            assert [log["event"] for log in logs] == [
+                *("cache fails", "cache works again", "scores that waited are stored")
+            ]
+
+
+async def test_what_waits_is_stored_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_LOCK_WAIT", 0.01)
+    async with opened(tmp_path) as store:
+        with closing(database(tmp_path)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            await store.write({key(n): SCORE for n in range(1000)})
+            assert store.waiting == 1000
+    async with opened(tmp_path) as store:
+        assert await store.count() == 1000
 
 
 @pytest.mark.parametrize(
@@ -484,9 +548,12 @@ async def test_a_folder_that_is_deleted_while_it_is_used_is_made_again(
             await store.write({key(2): SCORE})
             await store.read([key(1), key(3)])
             await store.write({key(4): SCORE})
-        assert [log["event"] for log in logs] == ["cache fails", "cache works again"]
+            await until_all_is_stored(store)
+        assert [log["event"] for log in logs] == [
+            *("cache fails", "cache works again", "scores that waited are stored")
+        ]
     async with opened(tmp_path) as store:
-        assert await store.read([key(4)]) == {key(4): SCORE}
+        assert await store.read([key(2), key(4)]) == {key(2): SCORE, key(4): SCORE}
 
 
 async def test_its_condition_is_told_to_who_watches(

@@ -34,12 +34,12 @@ class Reply(NamedTuple):
 class Replies:
     """Remembers replies in at most about `limit` bytes; 0 for none at all.
 
-    Only requests that come again are remembered. `oldest` gives the Unix time before which scores
-    are too old.
+    Only requests that come again are remembered. `is_fresh` tells whether a score that was bought
+    in some Unix second may be used.
     """
 
-    def __init__(self, limit: int, oldest: Callable[[], float]) -> None:
-        self._oldest = oldest
+    def __init__(self, limit: int, is_fresh: Callable[[int], bool]) -> None:
+        self._is_fresh = is_fresh
         self._answered = Again(limit // 8)
         """Requests, by their samples."""
         self._kept: Generations[int, Reply] = Generations(limit - limit // 8, _size)
@@ -51,7 +51,7 @@ class Replies:
         reply = self._kept.get(call.sample)
         if reply is None or reply.request != data:
             return None
-        if reply.epoch != call.epoch or reply.oldest < self._oldest():
+        if reply.epoch != call.epoch or not self._is_fresh(reply.oldest):
             return None
         return reply
 

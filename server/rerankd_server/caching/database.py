@@ -1,7 +1,9 @@
 """The database: a table of bytes on disk, by 32-byte key. The only place that knows diskcache.
 
 diskcache keeps the table, its size and what goes first when room runs out. What it does a row at a
-time is done here for all rows of a call at once, which is five to ten times as fast.
+time is done here for all rows of a call at once, which is five to ten times as fast. That leans on
+what diskcache calls private: the members that `PRIVATE` names, and its tables' columns. A test
+holds them, and pyproject.toml bounds the version.
 
 Nothing read from disk is trusted. diskcache would unpickle rows that are marked so, and read or
 delete files that rows name (CVE-2025-69872). `_NoDisk` does neither, and only rows of plain bytes
@@ -10,13 +12,18 @@ are read here, for `envelope.unseal` to check.
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any, Literal
 
 import diskcache
 
+from rerankd_server.caching.entry import Decision, Row, Standing
 from rerankd_server.caching.key import HALF
+
+PRIVATE = ("_con", "_sql", "_transact", "_cull")
+"""What is used here of diskcache's private members."""
 
 FILE_NAME: str = diskcache.core.DBNAME
 FAILURES = (sqlite3.Error, OSError, diskcache.Timeout)
@@ -36,8 +43,14 @@ GONE = {
 }
 """Those after which it has to be opened anew."""
 
+Durability = Literal["process", "power"]
+"""What a stored score survives: the end of the process, however it comes, or of the machine."""
+
+_SYNCHRONOUS = {"process": "NORMAL", "power": "FULL"}
 _LOCK_WAIT = 0.25
 """Seconds to wait for another process's transaction: all that it takes is a few milliseconds."""
+_PATIENCE_MS = 10_000
+"""Milliseconds that a purge waits for such."""
 LOG_ROOM = 8 << 20
 """Bytes of the size limit kept free for SQLite's write-ahead log, which stands beside the data."""
 _PAGES = 1024
@@ -49,20 +62,43 @@ _SIZES = (1, 8, 64, 512)
 
 _PLAIN = f"raw = 1 AND mode = {diskcache.core.MODE_RAW} AND filename IS NULL"
 _RANGE = f"SELECT key, value FROM Cache WHERE key BETWEEN ? AND ? AND {_PLAIN} LIMIT ?"  # noqa: S608
-_EACH = {
-    size: f"SELECT key, value FROM Cache WHERE key IN ({'?,' * (size - 1)}?) AND {_PLAIN}"  # noqa: S608
-    for size in _SIZES
-}
-# Whole seconds, and no time of access, save 16 bytes a row.
-_STORE = f"""
-    INSERT INTO Cache (key, raw, store_time, access_time, size, mode, value)
-    VALUES (?, 1, ?, 0, 0, {diskcache.core.MODE_RAW}, ?)
-    ON CONFLICT (key, raw) DO UPDATE SET store_time = excluded.store_time, expire_time = NULL,
-    access_time = 0, tag = NULL, size = 0, mode = excluded.mode, filename = NULL,
-    value = excluded.value
-"""  # noqa: S608
 
-_DELETE = "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache WHERE rowid <= ? LIMIT ?)"
+
+def _each(columns: str) -> Mapping[int, str]:
+    return {
+        size: f"SELECT {columns} FROM Cache WHERE key IN ({'?,' * (size - 1)}?) AND {_PLAIN}"  # noqa: S608
+        for size in _SIZES
+    }
+
+
+_EACH = _each("key, value")
+_EACH_ROW = _each("key, value, access_count")
+# Whole seconds, and no time of access, save 16 bytes a row. A row's count of accesses, which nobody
+# counts, is the revision that its score went by.
+_STORE = f"""
+    INSERT INTO Cache (key, raw, store_time, access_time, access_count, size, mode, value)
+    VALUES (?, 1, ?, 0, ?, 0, {diskcache.core.MODE_RAW}, ?)
+    ON CONFLICT (key, raw) DO UPDATE SET store_time = excluded.store_time, expire_time = NULL,
+    access_time = 0, access_count = excluded.access_count, tag = NULL, size = 0,
+    mode = excluded.mode, filename = NULL, value = excluded.value
+"""  # noqa: S608
+_NEWEST = "SELECT store_time FROM Cache ORDER BY store_time DESC LIMIT 1"
+_MOST_SECONDS = 1 << 53
+
+# Our own table, of one row: what diskcache opens it writes anew, as it was a moment before.
+_BEGIN = """
+    CREATE TABLE IF NOT EXISTS Revision
+    (only INTEGER PRIMARY KEY CHECK (only = 1), last INTEGER NOT NULL, purged INTEGER NOT NULL)
+"""
+_STANDING = "SELECT last, purged FROM Revision"
+_HAND_OUT = "INSERT OR REPLACE INTO Revision VALUES (1, ?, ?)"
+_MOST_REVISIONS = 1 << 62
+
+_DELETE = """
+    DELETE FROM Cache WHERE rowid IN (
+        SELECT rowid FROM Cache WHERE (access_count BETWEEN ? AND ?) IS NOT TRUE LIMIT ?
+    )
+"""
 _MOST_DELETED = 5_000
 """Rows deleted in one transaction: others wait for it to end."""
 
@@ -86,10 +122,10 @@ class _NoDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
 class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
     """The table in `folder`, in at most `size_limit` bytes. Each thread has its own connection.
 
-    Raises FAILURES or ALIEN, as do all methods.
+    The thread that makes it is the one that writes. Raises FAILURES or ALIEN, as do all methods.
     """
 
-    def __init__(self, folder: Path, size_limit: int) -> None:
+    def __init__(self, folder: Path, size_limit: int, durability: Durability = "process") -> None:
         _clear_settings(folder / FILE_NAME)
         settings = diskcache.DEFAULT_SETTINGS | {
             "size_limit": size_limit - LOG_ROOM,
@@ -98,6 +134,11 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             "sqlite_mmap_size": 0,  # no faster here, and a file that is cut would kill the process
         }
         super().__init__(str(folder), timeout=_LOCK_WAIT, disk=_NoDisk, **settings)
+        # Of this connection alone: diskcache's setting would be that of all who use the folder.
+        self._sql(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
+        with self._transact() as (sql, _):
+            sql(_BEGIN)
+            sql("INSERT OR IGNORE INTO Revision VALUES (1, 0, 0)")
 
     def fetch(self, keys: Sequence[bytes]) -> Sequence[tuple[bytes, object]]:
         """Give the plain rows under `keys`, and maybe others.
@@ -112,30 +153,91 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             rows: list[tuple[bytes, object]] = self._sql(_RANGE, (*ends, most)).fetchall()
             if len(rows) < most:
                 return rows
-        rows = []
+        return self._by_key(keys, _EACH)
+
+    def standing(self) -> Standing:
+        """Return how far the revisions have come."""
+        return _standing(self._sql(_STANDING).fetchall())
+
+    def hand_out(self) -> int:
+        """Return a revision that nobody had before."""
+        with self._transact() as (sql, _):
+            last, floor = self.standing()
+            sql(_HAND_OUT, (last + 1, floor))
+        return last + 1
+
+    def update(
+        self,
+        keys: Sequence[bytes],
+        decide: Callable[[Mapping[bytes, Row], Standing], Decision],
+    ) -> Decision:
+        """Write what `decide` chooses, who sees the rows under `keys`, in one transaction.
+
+        As needed, those that were stored longest ago go.
+        """
+        with self._transact() as (sql, cleanup):
+            standing = self.standing()
+            rows = {
+                # No revision is later than the last: such a row was planted, or its table was.
+                key: Row(value, since if since <= standing.revision else 0)
+                for key, value, since in self._by_key(keys, _EACH_ROW)
+                if isinstance(value, bytes) and isinstance(since, int)
+            }
+            decision = decide(rows, standing)
+            chosen = decision.chosen
+            at = self._next_time()
+            self._con.executemany(
+                _STORE, [(key, at, row.since, row.value) for key, row in chosen.items()]
+            )
+            self._cull(at, sql, cleanup, limit=2 * len(chosen))
+        return decision
+
+    def begin_purge(self) -> Standing:
+        """From here on, nothing is stored whose call was sent before."""
+        self._sql(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+        with self._transact() as (sql, _):
+            floor = self.standing().revision + 1
+            sql(_HAND_OUT, (floor, floor))
+        return Standing(floor, floor)
+
+    def purge(self) -> int:
+        """Delete what was stored before `begin_purge`, some thousands at a time; gives how many."""
+        deleted, more = 0, True
+        while more:
+            with self._transact() as (sql, _):
+                last, floor = self.standing()
+                count = sql(_DELETE, (floor, last, _MOST_DELETED)).rowcount
+            deleted, more = deleted + count, count == _MOST_DELETED
+        return deleted
+
+    def _by_key(
+        self, keys: Sequence[bytes], statements: Mapping[int, str]
+    ) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
         for start in range(0, len(keys), _SIZES[-1]):
             some = keys[start : start + _SIZES[-1]]
             size = next(size for size in _SIZES if size >= len(some))
             padding = (some[0],) * (size - len(some))
-            rows += self._sql(_EACH[size], (*some, *padding))
+            rows += self._sql(statements[size], (*some, *padding))
         return rows
 
-    def store(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
-        """Store `entries` of keys and values in one transaction; as needed, the oldest go."""
-        now = time.time()
-        with self._transact() as (sql, cleanup):
-            self._con.executemany(_STORE, [(key, int(now), value) for key, value in entries])
-            self._cull(now, sql, cleanup, limit=2 * len(entries))
+    def _next_time(self) -> int:
+        """Return the time to store a row at: what is stored later goes later, whatever clocks say.
 
-    def purge(self) -> int:
-        """Delete all rows that there are by now, and give how many, some thousands at a time."""
-        ((last,),) = self._sql("SELECT coalesce(max(rowid), 0) FROM Cache").fetchall()
-        deleted, more = 0, True
-        while more:
-            with self._transact() as (sql, _):
-                count = sql(_DELETE, (last, _MOST_DELETED)).rowcount
-            deleted, more = deleted + count, count == _MOST_DELETED
-        return deleted
+        In whole Unix seconds, as long as the clock never goes back.
+        """
+        now = int(time.time())
+        newest = next(iter(self._sql(_NEWEST).fetchall()), (now,))[0]
+        if isinstance(newest, int | float) and now < newest < _MOST_SECONDS:
+            return int(newest)
+        return now
+
+
+def _standing(rows: Sequence[tuple[object, object]]) -> Standing:
+    """Read the one row of our table; numbers that cannot be ours count as none."""
+    found = rows[0] if rows else (0, 0)
+    revision, floor = (n if isinstance(n, int) and 0 <= n < _MOST_REVISIONS else 0 for n in found)
+    return Standing(revision, min(floor, revision))
 
 
 def _clear_settings(database: Path) -> None:
@@ -143,7 +245,8 @@ def _clear_settings(database: Path) -> None:
 
     Also finds out whether the database is locked, for which diskcache would wait a minute.
     """
-    if not database.exists():
+    # An empty one is left to diskcache: how a file is to shrink is settled with its first page.
+    if not database.exists() or not database.stat().st_size:
         return
     with closing(sqlite3.connect(database, timeout=_LOCK_WAIT, isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")

@@ -1,37 +1,115 @@
-"""The epoch: a number that changes whenever something that was stored is replaced or deleted.
+"""The epoch: a mark that is another one whenever something that was stored is replaced or deleted.
 
-All processes that use a store share it, in eight bytes of a file that each maps into its memory. So
-what one has in memory is known to be out of date, at the price of a look at memory, once another
-has stored a newer score.
+All processes that use a store share it: eight bytes in a file, which each reads as often as it
+looks into its memory. So what one has in memory is known to be out of date once another has stored
+a newer score.
+
+The file is opened for each look (about 5 us) and never mapped: to look at a mapped file that was
+cut kills the process. Its number and the time of its last change are part of the epoch, too, so
+that a file that was replaced, or an old one that was restored, is another epoch as well.
 """
 
-import mmap
-import time
+import os
+from contextlib import suppress
 from pathlib import Path
 
+from rerankd_server.condition import Condition
+
+try:
+    import fcntl
+except ImportError:
+    HAS_LOCKS = False
+else:
+    HAS_LOCKS = True
+
 _BYTES = 8
+_PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+# Neither what a link points to nor a pipe, for which opening would wait.
+_PLAIN |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_TELLING = "tell other processes"
 
 
 class Epoch:
-    """The epoch of the store in `folder`; until it is opened, this process's own."""
+    """The epoch of the store in `folder`. `condition` tells whether it can be shared."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "epoch"
-        self._shared = memoryview(bytearray(_BYTES)).cast("Q")
+    def __init__(self, folder: Path, condition: Condition | None = None) -> None:
+        self._file = folder / "epoch"
+        self._path = str(self._file)
+        self._condition = condition or Condition("cache")
+        self._looks = 0
 
     @property
     def now(self) -> int:
-        """The epoch."""
-        return self._shared[0]
+        """The epoch. While it cannot be known, each look gives another one."""
+        try:
+            fd = os.open(self._path, os.O_RDONLY | _PLAIN)
+        except OSError:
+            return self._begun()
+        try:
+            mark = _mark(fd)
+        except OSError:
+            mark = None
+        finally:
+            os.close(fd)
+        return self._begun() if mark is None else mark
 
-    def advance(self) -> None:
-        """Begin another epoch."""
-        self._shared[0] = time.time_ns()
+    def advance(self) -> tuple[int, int]:
+        """Begin another epoch; returns the one that ended with that, and the new one."""
+        try:
+            before, now = self._turn()
+        except OSError:
+            self._put_aside()
+            try:
+                before, now = self._turn()
+            except OSError as error:
+                self._condition.fails(_TELLING, f"{type(error).__name__}: {error.strerror}")
+                return self._unknown(), self._unknown()
+        self._condition.works(_TELLING)
+        return before, now
 
-    def open(self) -> None:
-        """Share it with whoever else uses the folder. Raises OSError."""
-        with self._path.open("a+b") as file:
-            if file.tell() < _BYTES:
-                file.write(bytes(_BYTES))  # a hole would not do: its place on disk might be gone
-                file.flush()
-            self._shared = memoryview(mmap.mmap(file.fileno(), _BYTES)).cast("Q")
+    def _begun(self) -> int:
+        """Begin an epoch where the file is gone, cut, or no file at all."""
+        if not self._file.parent.is_dir():
+            return self._unknown()
+        return self.advance()[1]
+
+    def _turn(self) -> tuple[int, int]:
+        """Write another mark. Raises OSError, also where another process does so just now."""
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | _PLAIN, 0o600)
+        try:
+            if HAS_LOCKS:
+                # It waits for nobody: who has the lock may stand still.
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            before = _mark(fd) if HAS_LOCKS else None
+            os.lseek(fd, 0, os.SEEK_SET)
+            os.write(fd, os.urandom(_BYTES))
+            os.lseek(fd, 0, os.SEEK_SET)
+            now = _mark(fd)
+        finally:
+            os.close(fd)
+        return (
+            self._unknown() if before is None else before,
+            self._unknown() if now is None else now,
+        )
+
+    def _put_aside(self) -> None:
+        """Rename whatever is in the place of the file: a folder, or one that another has locked.
+
+        Who has it locked finds a new file in its place, and so another epoch than its own.
+        """
+        with suppress(OSError):
+            self._file.replace(self._file.with_name("epoch-before"))
+
+    def _unknown(self) -> int:
+        """Return what no other look has given, or will."""
+        self._looks += 1
+        return -self._looks
+
+
+def _mark(fd: int) -> int | None:
+    """Return what a file stands for that is open at its start; None where it is cut."""
+    status = os.fstat(fd)
+    content = os.read(fd, _BYTES)
+    if len(content) < _BYTES:
+        return None
+    return status.st_ino << 128 | status.st_ctime_ns << 64 | int.from_bytes(content, "big")

@@ -3,6 +3,8 @@
 A request joins a flight for each pair that it misses, and starts those that there are none for. It
 asks the scorer for all whose call is not sent yet, as one purchase: see `purchase.py`.
 
+What lands is what is stored, which may be another's score: see `entry.py`.
+
 A purchase looks into the store once more before it asks the scorer, or a pair could be bought
 twice: request A looks and finds nothing; flight B lands, stores the pair, and is forgotten; A looks
 for a flight, finds none, and buys what is stored by now.
@@ -12,7 +14,7 @@ Processes that use one folder buy a pair once in the same way: who buys has a le
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 
@@ -81,13 +83,18 @@ class Flights:
         # A refresh wants newer scores than those on their way, and a bypass wants its own.
         in_flight = self._in_flight if ask.cache_mode is CacheMode.READ_WRITE else {}
         waiter = Waiter()
-        new = [key for key in candidates if key not in in_flight]
+        joined = self._under_way_of(candidates, in_flight)
+        new = [key for key in candidates if key not in joined]
         if self._room.take(len(new), ask.caller):
             leave = partial(self._room.leave, ask.caller)
-            in_flight.update({key: Flight(key, in_flight, leave) for key in new})
+            started = {key: Flight(key, in_flight, leave) for key in new}
+            in_flight.update(started)
+            joined.update(started)
         else:
             waiter.put_nowait(self._refuse(new))
-        flights = {key: in_flight[key] for key in candidates if key in in_flight}
+        flights = {
+            key: joined[key] for key in candidates if key in joined
+        }  # in the request's order
         mine = {key: each for key, each in flights.items() if each.sender is None}
         for flight in flights.values():
             flight.waiting.add(waiter)
@@ -108,12 +115,25 @@ class Flights:
             if mine:
                 purchase.retire()
 
+    def _under_way_of(
+        self, keys: Iterable[bytes], in_flight: Mapping[bytes, Flight]
+    ) -> dict[bytes, Flight]:
+        """Give the flights of `keys` that may be joined: not those sent before a purge."""
+        found = {key: flight for key in keys if (flight := in_flight.get(key))}
+        if not any(flight.sender for flight in found.values()):
+            return found
+        floor = self._memory.standing().floor
+        return {key: each for key, each in found.items() if not each.sender or each.since >= floor}
+
     def _start(self, errand: Errand) -> Purchase:
-        purchase = Purchase(errand.flights, errand.owner)
+        purchase = Purchase(errand.flights, errand.owner, self._revision)
         purchase.task = asyncio.create_task(self._buy(errand.ask, errand.candidates, purchase))
         self._purchases.add(purchase)
         purchase.task.add_done_callback(lambda _: self._purchases.discard(purchase))
         return purchase
+
+    def _revision(self) -> int:
+        return self._memory.standing().revision
 
     def _refuse(self, keys: Sequence[bytes]) -> Landing:
         error = OverloadedError(self._room.taken, self._room.seconds_until(len(keys)))
@@ -151,6 +171,8 @@ class Flights:
     async def _buy(self, ask: Ask, missing: Mapping[bytes, Candidate], purchase: Purchase) -> None:
         """Bring every flight of `purchase` to its landing."""
         try:
+            is_fresh = ask.cache_mode is CacheMode.REFRESH
+            begun = await self._memory.hand_out() if is_fresh else self._revision()
             if ask.cache_mode is CacheMode.READ_WRITE:
                 look = self._elsewhere.look() if self._elsewhere else None
                 stored = await self._memory.read(list(missing))  # the second look
@@ -171,9 +193,9 @@ class Flights:
                 async for progress in scored:
                     found = {keys[i]: finding for i, finding in progress.found.items()}
                     unscored = {keys[i]: each for i, each in progress.unscored.items()}
-                    if ask.cache_mode.writes:
-                        replacing = ask.cache_mode is CacheMode.REFRESH
-                        await self._memory.write(found, replacing=replacing)
+                    if ask.cache_mode.writes and found:
+                        since = {key: max(begun, purchase.flights[key].since) for key in found}
+                        found = dict(await self._memory.write(found, since, is_fresh=is_fresh))
                     self.refusals.forget(found)
                     self.refusals.note(unscored)
                     purchase.land(progress.source, found, unscored, progress.usage)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from rerankd_server.caching.entry import Outcome, Standing
 from rerankd_server.caching.generations import Generations
 from rerankd_server.caching.key import HALF, keys_of
 from rerankd_server.caching.store import Store
@@ -20,6 +21,7 @@ class Memory:
 
     def __init__(self, store: Store, limit: int) -> None:
         self._store = store
+        self._store.watch(self._take_in)
         self._kept: Generations[bytes, Finding] = Generations(limit, _size)
         self._epoch = 0
         """That of what is kept."""
@@ -28,13 +30,14 @@ class Memory:
     async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Finding]:
         """Give the findings under `keys`, all different, without those under which nothing is."""
         self._catch_up()
-        epoch, writes, oldest = self._epoch, self._writes, self._store.oldest()
+        epoch, writes = self._epoch, self._writes
+        first, last = self._store.freshness.bounds()
         get = self._kept.get
         found: dict[bytes, Finding] = {}
         missing = []
         for key in keys:
             finding = get(key[HALF:])
-            if finding is None or finding.scored_at < oldest:
+            if finding is None or not first <= finding.scored_at <= last:
                 missing.append(key)
             else:
                 found[key] = finding
@@ -51,7 +54,7 @@ class Memory:
         self._catch_up()
         keys = keys_of(documents, of_query)
         found = self._kept.get_all([key[HALF:] for key in keys])
-        if found and self._store.are_fresh(found):
+        if found and self._store.freshness.are_fresh(found):
             return found
         stored = self._store.read_at_once(keys)
         if not stored:
@@ -69,19 +72,35 @@ class Memory:
             self._kept.clear()
             self._epoch = epoch
 
-    async def write(self, findings: Mapping[bytes, Finding], *, replacing: bool = False) -> None:
-        """Keep `findings`; when this returns they survive the process's death.
-
-        `replacing` says that others may be under the same keys, and are to be used no more.
-        """
-        await self._store.write(findings)
+    def _take_in(self, outcome: Outcome, turn: tuple[int, int] | None) -> None:
+        """Keep what is stored by now, or waits to be; `turn` says which epoch that has ended."""
+        if turn is not None and turn[0] == self._epoch:
+            self._epoch = turn[1]  # all else that is kept here holds as before
         self._writes += 1
-        self._keep({key: _slim(finding) for key, finding in findings.items()})
-        if replacing:
-            is_mine = self._epoch == self._store.epoch.now
-            self._store.epoch.advance()
-            if is_mine:
-                self._epoch = self._store.epoch.now
+        self._keep({key: _slim(finding) for key, finding in outcome.items() if finding})
+        for key, finding in outcome.items():
+            if finding is None:
+                self._kept.drop(key[HALF:])
+
+    async def write(
+        self,
+        findings: Mapping[bytes, Finding],
+        since: Mapping[bytes, int] | None = None,
+        *,
+        is_fresh: bool = False,
+    ) -> Mapping[bytes, Finding]:
+        """Store `findings`, and give what everyone reads from now on; see `Store.write`."""
+        self._catch_up()
+        outcome = await self._store.write(findings, since, is_fresh=is_fresh)
+        return {key: outcome[key] or finding for key, finding in findings.items()}
+
+    def standing(self) -> Standing:
+        """See `Store.standing`."""
+        return self._store.standing()
+
+    async def hand_out(self) -> int:
+        """See `Store.hand_out`."""
+        return await self._store.hand_out()
 
 
 def _size(finding: Finding) -> int:

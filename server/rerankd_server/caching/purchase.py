@@ -46,6 +46,8 @@ class Flight:
         self.waiting: set[Waiter] = set()
         self.sender: Purchase | None = None
         """Whose call it is; None where none is sent yet, and once it is over."""
+        self.since = 0
+        """The revision that the call goes by: see `entry.py`."""
         self._key = key
         self._in_flight = in_flight
         self._leave_room = leave_room
@@ -100,7 +102,8 @@ class Flight:
         if self._lease is not None:
             self._lease.give_back()
         self.sender = None
-        del self._in_flight[self._key]
+        if self._in_flight.get(self._key) is self:
+            del self._in_flight[self._key]
         for purchase in list(self._purchases):
             self.leave(purchase)
 
@@ -110,9 +113,13 @@ class Purchase:
 
     task: asyncio.Task[None]
 
-    def __init__(self, flights: Mapping[bytes, Flight], owner: Waiter) -> None:
+    def __init__(
+        self, flights: Mapping[bytes, Flight], owner: Waiter, revision: Callable[[], int]
+    ) -> None:
         self.flights = flights
         self.owner = owner
+        self.revision = revision
+        """Gives the one that a call goes by which is sent now."""
         self.lease: Callable[[bytes], Lease | None] | None = None
         """Leases a pair; None for one that another process buys. Without it, none is asked for."""
         self.left = len(flights)
@@ -126,12 +133,14 @@ class Purchase:
             return False
         flight = self.flights[key]
         if flight.sender is not None:  # it is another attempt
+            flight.since = self.revision()
             return True
         lease = None
         if self.lease is not None and (lease := self.lease(key)) is None:
             flight.leave(self)
             return False
         flight.send(self, lease)
+        flight.since = self.revision()
         return True
 
     def wants(self, key: bytes) -> bool:

@@ -3,7 +3,7 @@
 Threads of its own do what may block, one that reads and one that writes, so that reading never
 waits for writing. To hand a read to a thread and back takes half as long as the read, where the
 operating system has the pages: few scores are read at once, as long as that is quick. A read that
-fails is a miss and a write that fails loses only the saving, never the answer: the log says so
+fails is a miss. A score that cannot be written waits until it can be (`outbox.py`): the log says so
 once, and the caller goes on. A database that is gone is begun anew, and one that is damaged is put
 aside first.
 """
@@ -11,10 +11,10 @@ aside first.
 import asyncio
 import math
 import sqlite3
-import stat
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -22,10 +22,15 @@ from typing import TypeVar
 import structlog
 
 from rerankd_server.caching import database
-from rerankd_server.caching.database import Database
+from rerankd_server.caching.database import Database, Durability
+from rerankd_server.caching.entry import Decision, Entry, Outcome, Standing, decide
 from rerankd_server.caching.envelope import seal, unseal
 from rerankd_server.caching.epoch import Epoch
+from rerankd_server.caching.files import Files
+from rerankd_server.caching.folder import UnsafeFolderError, network_file_system, prepare
+from rerankd_server.caching.freshness import Freshness
 from rerankd_server.caching.haste import Haste
+from rerankd_server.caching.outbox import Outbox
 from rerankd_server.condition import Condition
 from rerankd_server.errors import ConfigError
 from rerankd_server.scoring.scorer import Finding
@@ -37,11 +42,9 @@ _log = structlog.get_logger()
 _LAYOUT, _VERSION = "scores-v", 1
 """The folder's name inside the data folder: another layout on disk gets another version."""
 _REST = 1.0
-"""Seconds without a try to write, or to open, after one that failed: each may wait for a lock."""
+"""Seconds without a try to open after one that failed: each may wait for a lock."""
 _FEW = 256
 """Most keys that are read at once: they take half a millisecond."""
-_TRANSACTION = 256
-"""Most scores in one transaction: what bounds the write-ahead log."""
 SMALLEST_LIMIT = 4 * database.LOG_ROOM
 """The least size limit, bytes."""
 
@@ -61,32 +64,56 @@ class Store:
         ttl: float | None = None,
         clock: Callable[[], float] = time.time,
         haste: Haste | None = None,
+        durability: Durability = "process",
     ) -> None:
         self.folder = data_dir / f"{_LAYOUT}{_VERSION}"
-        self.epoch = Epoch(self.folder)
-        self._file = self.folder / database.FILE_NAME
-        self._inode = 0
-        self._is_damaged = False
         self.condition = Condition("cache")
+        self.epoch = Epoch(self.folder, self.condition)
+        self.freshness = Freshness(ttl, clock)
+        self._files = Files(self.folder / database.FILE_NAME)
+        self._is_damaged = False
         self._size_limit = size_limit
-        self._ttl = ttl
-        self._clock = clock
+        self._durability = durability
         self._haste = haste or Haste()
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-reader")
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
         self._database: Database | None = None
         """While it is open."""
         self._no_opening_until = -math.inf
-        self._no_writing_until = -math.inf
+        self._outbox = Outbox(self._commit, self._settle)
+        self._watcher: Callable[[Outcome, tuple[int, int] | None], None] = _nobody
+        self._standing = Standing()
+        self._standing_at: int | None = None
+        """The epoch in which that was read."""
+
+    @property
+    def waiting(self) -> int:
+        """How many scores wait to be stored after a try that failed."""
+        return self._outbox.waiting
+
+    @property
+    def lost(self) -> int:
+        """How many scores were never stored, as too many waited, or too long."""
+        return self._outbox.lost
+
+    def watch(self, watcher: Callable[[Outcome, tuple[int, int] | None], None]) -> None:
+        """Have `watcher` called, in order, with what is stored or waits to be under some keys.
+
+        Where that replaced something, with the epoch that it ended and the one that it began.
+        """
+        self._watcher = watcher
 
     async def open(self) -> None:
         """Open the store, making its folder where it is not there.
 
-        Only this user may enter the folder (mode 0700). Raises ConfigError where it cannot be made.
-        Where the database in it cannot be opened, that is tried again later.
+        Only this user may enter the folder (mode 0700). Raises ConfigError where it cannot be made,
+        or is not this user's. Where the database in it cannot be opened, that is tried again later.
         """
         try:
-            await self._in(self._writer, self._make_folder)
+            await self._in(self._writer, partial(prepare, self.folder))
+        except UnsafeFolderError as error:
+            self._end_threads()
+            raise ConfigError(f"data_dir: {error}") from None
         except OSError as error:
             self._end_threads()
             raise ConfigError(
@@ -94,10 +121,14 @@ class Store:
                 "give another folder"
             ) from None
         self._tell_of_newer()
+        self._tell_of_network()
         await self._reopened()
+        # Whoever ended between a commit and its word of it has left others with what it replaced.
+        self.epoch.advance()
 
     async def close(self) -> None:
         """Finish what was asked before, and close."""
+        await self._outbox.close()
         await self._disconnect()
         self._end_threads()
 
@@ -105,18 +136,11 @@ class Store:
         """Give the number of stored scores; 0 where the store cannot say."""
         return await self._guarded("read", self._reader, len, 0)
 
-    def oldest(self) -> float:
-        """Give the Unix time before which scores are misses."""
-        return 0.0 if self._ttl is None else self._clock() - self._ttl
-
-    def are_fresh(self, findings: Iterable[Finding]) -> bool:
-        """Whether none of `findings` is too old."""
-        oldest = self.oldest()
-        return not oldest or all(finding.scored_at >= oldest for finding in findings)
-
     async def read(self, keys: Sequence[bytes]) -> Mapping[bytes, Finding]:
         """Give the scores that are stored under `keys`, without those that are not."""
-        return await self._guarded("read", self._reader, partial(self._read, keys), {})
+        nothing: Mapping[bytes, Finding] = {}
+        stored = await self._guarded("read", self._reader, partial(self._read, keys), nothing)
+        return self._outbox.overlay(keys, stored) if self._outbox.waiting else stored
 
     def read_at_once(self, keys: Sequence[bytes]) -> Mapping[bytes, Finding] | None:
         """Give the same without waiting, or None where that might take long, or fails."""
@@ -128,48 +152,93 @@ class Store:
         except database.FAILURES:
             return None  # `read` will meet it again, and do what has to be done
         self.condition.works("read")
-        return found
+        return self._outbox.overlay(keys, found) if self._outbox.waiting else found
 
-    async def write(self, scores: Mapping[bytes, Finding]) -> None:
-        """Store `scores`; when this returns they are committed, and survive the process's death.
+    def standing(self) -> Standing:
+        """Return what a call goes by that is sent now: see `entry.py`.
 
-        After a failure nothing is stored for a second.
+        All that has returned, of whatever process, is known to it.
         """
-        now = asyncio.get_running_loop().time
-        if now() < self._no_writing_until:
-            return
-        entries = [(key, seal(key, score)) for key, score in scores.items()]
-        for start in range(0, len(entries), _TRANSACTION):
-            part = entries[start : start + _TRANSACTION]
-            if not await self._guarded("write", self._writer, partial(self._write, part), False):
-                self._no_writing_until = now() + _REST
-                return
+        epoch = self.epoch.now
+        if epoch != self._standing_at and self._database is not None and self._haste.is_wise:
+            try:
+                with self._haste.watched():
+                    self._standing = self._database.standing()
+            except database.FAILURES:
+                return self._standing  # `read` will meet it again
+            self._standing_at = epoch
+        return self._standing
+
+    async def hand_out(self) -> int:
+        """Return a revision that nobody had before, for a request for fresh scores.
+
+        Where the store cannot hand one out, that is a guess at the next one.
+        """
+        revision = None
+        if not self._outbox.waiting:
+            revision = await self._guarded("write", self._writer, Database.hand_out, None)
+        return self.standing().revision + 1 if revision is None else revision
+
+    async def write(
+        self,
+        scores: Mapping[bytes, Finding],
+        since: Mapping[bytes, int] | None = None,
+        *,
+        is_fresh: bool = False,
+    ) -> Outcome:
+        """Store `scores`, unless others win over them: see `entry.py`.
+
+        `since` gives the revision that each one's call went by; without it they are as of now.
+        Gives what is stored under each key when this returns, committed, so that it survives the
+        process's death; or what waits to be, after a try that failed. None under a key whose score
+        was purged before it could be stored.
+        """
+        now = self.standing().revision if since is None else 0
+        entries = {
+            key: Entry(score, seal(key, score), since[key] if since else now, is_fresh)
+            for key, score in scores.items()
+        }
+        return await self._outbox.store(entries)
 
     async def purge(self) -> int | None:
         """Delete all scores, also from what other processes have in memory; gives how many.
 
         None where that fails; the log says why.
         """
+        begun = await self._guarded("write", self._writer, Database.begin_purge, None)
+        self.epoch.advance()
+        if begun is None:
+            return None
         deleted = await self._guarded("write", self._writer, Database.purge, None)
         self.epoch.advance()
         return deleted
 
+    async def _commit(self, entries: Mapping[bytes, Entry]) -> Decision | None:
+        work = partial(self._write, entries)
+        return await self._guarded("write", self._writer, work, None)
+
+    def _settle(self, outcome: Outcome, has_replaced: bool) -> None:
+        """Tell other processes, and who watches, of what is stored."""
+        self._watcher(outcome, self.epoch.advance() if has_replaced else None)
+
+    def _write(self, entries: Mapping[bytes, Entry], opened: Database) -> Decision:
+        self._files.check_all()
+        return opened.update(
+            list(entries),
+            lambda rows, standing: decide(entries, rows, standing, self.freshness.is_fresh),
+        )
+
     def _read(self, keys: Sequence[bytes], opened: Database) -> Mapping[bytes, Finding]:
-        oldest, wanted = self.oldest(), frozenset(keys)
+        self._files.check()
+        wanted = frozenset(keys)
+        first, last = self.freshness.bounds()
         found: dict[bytes, Finding] = {}
         for key, value in opened.fetch(keys):
             if key in wanted and isinstance(value, bytes):
                 finding = unseal(key, value)
-                if finding is not None and finding.scored_at >= oldest:
+                if finding is not None and first <= finding.scored_at <= last:
                     found[key] = finding
         return found
-
-    def _write(self, entries: Sequence[tuple[bytes, bytes]], opened: Database) -> bool:
-        # SQLite would go on with a deleted file, and all would be lost in the end.
-        if self._inode_now() != self._inode:
-            raise FileNotFoundError("another database is in its place")
-        opened.store(entries)
-        return True
 
     async def _guarded(
         self, doing: str, thread: ThreadPoolExecutor, work: Callable[[Database], T], otherwise: T
@@ -203,7 +272,7 @@ class Store:
             return False
         self._no_opening_until = now + _REST
         try:
-            await self._in(self._writer, self._connect)
+            self._standing = await self._in(self._writer, self._connect)
         except (*database.FAILURES, *database.ALIEN) as error:
             self.condition.fails("open", database.words(error))
             return False
@@ -211,38 +280,38 @@ class Store:
         self._no_opening_until = -math.inf
         return True
 
-    def _connect(self) -> None:
-        if self._is_damaged and self._inode_now() == self._inode:
-            self._put_aside()
+    def _connect(self) -> Standing:
+        if self._is_damaged and self._files.is_as_noted():
+            self._files.put_aside()
         self._is_damaged = False
-        before = self._inode_now()
+        before = self._files.number()
         try:
-            self._database = self._open()
+            opened = self._open()
         except (sqlite3.Error, *database.ALIEN) as error:
             damaged = database.DAMAGED | database.FOREIGN
             if isinstance(error, sqlite3.Error) and not database.codes(error) & damaged:
                 raise
-            if self._inode_now() == before:  # or another process was faster
-                self._put_aside()
-            self._database = self._open()
-        self._inode = self._inode_now()
-        self.epoch.open()
+            if self._files.number() == before:  # or another process was faster
+                self._files.put_aside()
+            opened = self._open()
+        standing = opened.standing()
+        self._files.note()
+        self._database = opened
+        return standing
 
     async def _disconnect(self) -> None:
         opened, self._database = self._database, None
         if opened is not None:
+            with suppress(OSError):
+                self._files.check()  # closing looks at the mapped file, too
             opened.close()  # each thread has its own connection
             for thread in (self._reader, self._writer):
                 await self._in(thread, opened.close)
 
-    def _make_folder(self) -> None:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if stat.S_IMODE(self.folder.stat().st_mode) != 0o700:
-            self.folder.chmod(0o700)
-
     def _open(self) -> Database:
-        self._make_folder()
-        return Database(self.folder, self._size_limit)
+        prepare(self.folder)
+        self._files.prepare()
+        return Database(self.folder, self._size_limit, self._durability)
 
     def _tell_of_newer(self) -> None:
         """Say so where a later version has stored scores in another layout, beside ours."""
@@ -255,24 +324,15 @@ class Store:
                 fix="run the newer one, or go on with the scores of this one alone",
             )
 
-    def _inode_now(self) -> int:
-        try:
-            return int(self._file.stat().st_ino)
-        except FileNotFoundError:
-            return 0
-
-    def _put_aside(self) -> None:
-        """Rename the database, for whoever may mend it. One that was put aside before is lost."""
-        name = self._file.name
-        for part in ("", "-wal", "-shm"):
-            old = self.folder / f"{name}{part}"
-            new = self.folder / f"damaged-{name}{part}"
-            if old.exists():
-                old.replace(new)
-            else:
-                new.unlink(missing_ok=True)
-        kept = str(self.folder / f"damaged-{name}")
-        _log.warning("cache is damaged: a new one is begun", kept=kept)
+    def _tell_of_network(self) -> None:
+        """Say so where the folder lies on a network file system."""
+        if kind := network_file_system(self.folder):
+            _log.warning(
+                "the data folder is on a network file system, where SQLite may lose scores",
+                data_dir=str(self.folder.parent),
+                file_system=kind,
+                fix="set data_dir to a folder on a local disk",
+            )
 
     async def _in(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
@@ -280,3 +340,7 @@ class Store:
     def _end_threads(self) -> None:
         self._reader.shutdown()
         self._writer.shutdown()
+
+
+def _nobody(_outcome: Outcome, _turn: tuple[int, int] | None) -> None:
+    pass

@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 import platformdirs
 from pydantic import ByteSize, Field, field_validator, model_validator
 
+from rerankd_server.caching.database import Durability
 from rerankd_server.caching.store import SMALLEST_LIMIT
 from rerankd_server.config.provider import ProviderSettings
 from rerankd_server.config.recipe import (
@@ -74,7 +75,11 @@ class Settings(ProviderSettings):
     cache_ttl: float | None = Field(
         None, gt=0, description="seconds that a score stays valid (default: for ever)"
     )
-
+    durability: Durability = Field(
+        "process",
+        description="what a stored score survives: the end of the `process`, however it comes, or "
+        "also of the machine (`power`), which is slower",
+    )
     refused_ttl: float = Field(
         600.0,
         ge=0,

@@ -1,0 +1,43 @@
+"""How old a score may be: `ttl` seconds, by whole seconds, as scores keep no more of their time."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+
+from rerankd_server.scoring.scorer import Finding
+
+_AHEAD = 60
+"""Seconds: a score from further in the future was bought while the clock was wrong."""
+
+
+class Freshness:
+    """Tells scores that may be used from those that may not. `clock` gives Unix time in seconds.
+
+    Without a `ttl` all may be. A score lives through the whole second in which it ends; one from
+    the future has no age that is known, so it may not be used.
+    """
+
+    def __init__(self, ttl: float | None, clock: Callable[[], float] = time.time) -> None:
+        self._ttl = ttl
+        self._clock = clock
+
+    def bounds(self) -> tuple[float, float]:
+        """Return the first and the last Unix second in which a fresh score can be bought."""
+        if self._ttl is None:
+            return -math.inf, math.inf
+        now = self._clock()
+        return math.floor(now - self._ttl), now + min(self._ttl, _AHEAD)
+
+    def is_fresh(self, scored_at: int) -> bool:
+        """Whether a score of that Unix second may be used."""
+        if self._ttl is None:
+            return True
+        first, last = self.bounds()
+        return first <= scored_at <= last
+
+    def are_fresh(self, findings: Iterable[Finding]) -> bool:
+        """Whether all of `findings` may be used."""
+        if self._ttl is None:
+            return True
+        first, last = self.bounds()
+        return all(first <= finding.scored_at <= last for finding in findings)
