@@ -115,6 +115,7 @@ def test_every_setting_is_classified() -> None:
         "memory_size",
         "recent_size",
         "cache_ttl",
+        "durability",
         "refused_ttl",
         "max_query_chars",
         "max_documents",
