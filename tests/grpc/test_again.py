@@ -134,7 +134,7 @@ async def test_a_reply_to_scores_that_others_bought_is_not_kept(
     assert len(ranked) == 3
 
 
-@pytest.mark.parametrize("settings", [{"recent_size": 0}, {"cache_ttl": 1e-9}])
+@pytest.mark.parametrize("settings", [{"recent_size": 0}])
 async def test_what_is_not_in_memory_is_looked_up(
     provider: FakeProvider, tmp_path: Path, ranked: list[str], settings: dict[str, Any]
 ) -> None:

@@ -75,13 +75,15 @@ _EACH = _each("key, value")
 _EACH_ROW = _each("key, value, access_count")
 # Whole seconds, and no time of access, save 16 bytes a row. A row's count of accesses, which nobody
 # counts, is the revision that its score went by.
-_STORE = f"""
+_ADD = f"""
     INSERT INTO Cache (key, raw, store_time, access_time, access_count, size, mode, value)
     VALUES (?, 1, ?, 0, ?, 0, {diskcache.core.MODE_RAW}, ?)
-    ON CONFLICT (key, raw) DO UPDATE SET store_time = excluded.store_time, expire_time = NULL,
+    ON CONFLICT (key, raw) DO """  # noqa: S608
+_ADD_NEW = f"{_ADD} NOTHING"
+_STORE = f"""{_ADD} UPDATE SET store_time = excluded.store_time, expire_time = NULL,
     access_time = 0, access_count = excluded.access_count, tag = NULL, size = 0,
     mode = excluded.mode, filename = NULL, value = excluded.value
-"""  # noqa: S608
+"""
 _NEWEST = "SELECT store_time FROM Cache ORDER BY store_time DESC LIMIT 1"
 _MOST_SECONDS = 1 << 53
 
@@ -170,27 +172,35 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         self,
         keys: Sequence[bytes],
         decide: Callable[[Mapping[bytes, Row], Standing], Decision],
+        *,
+        are_new: bool,
     ) -> Decision:
         """Write what `decide` chooses, who sees the rows under `keys`, in one transaction.
 
-        As needed, those that were stored longest ago go.
+        `are_new` says that most likely there are none: they are looked for only if there are some,
+        which is half of the work. As needed, what was stored longest ago goes.
         """
         with self._transact() as (sql, cleanup):
-            standing = self.standing()
-            rows = {
-                # No revision is later than the last: such a row was planted, or its table was.
-                key: Row(value, since if since <= standing.revision else 0)
-                for key, value, since in self._by_key(keys, _EACH_ROW)
-                if isinstance(value, bytes) and isinstance(since, int)
-            }
-            decision = decide(rows, standing)
-            chosen = decision.chosen
-            at = self._next_time()
-            self._con.executemany(
-                _STORE, [(key, at, row.since, row.value) for key, row in chosen.items()]
-            )
-            self._cull(at, sql, cleanup, limit=2 * len(chosen))
+            standing, at = self.standing(), self._next_time()
+            decision = decide({}, standing) if are_new else None
+            if decision is None or self._write(_ADD_NEW, at, decision) < len(decision.chosen):
+                decision = decide(self._rows(keys, standing), standing)
+                self._write(_STORE, at, decision)
+            self._cull(at, sql, cleanup, limit=2 * len(keys))
         return decision
+
+    def _rows(self, keys: Sequence[bytes], standing: Standing) -> Mapping[bytes, Row]:
+        return {
+            # No revision is later than the last: such a row was planted, or its table was.
+            key: Row(value, since if since <= standing.revision else 0)
+            for key, value, since in self._by_key(keys, _EACH_ROW)
+            if isinstance(value, bytes) and isinstance(since, int)
+        }
+
+    def _write(self, statement: str, at: int, decision: Decision) -> int:
+        """Write what was chosen; gives how many rows that changed."""
+        rows = [(key, at, row.since, row.value) for key, row in decision.chosen.items()]
+        return int(self._con.executemany(statement, rows).rowcount) if rows else 0
 
     def begin_purge(self) -> Standing:
         """From here on, nothing is stored whose call was sent before."""

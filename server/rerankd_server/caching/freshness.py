@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from rerankd_server.scoring.scorer import Finding
 
+_ALWAYS = -(1 << 62), 1 << 62
 _AHEAD = 60
 """Seconds: a score from further in the future was bought while the clock was wrong."""
 
@@ -21,12 +22,12 @@ class Freshness:
         self._ttl = ttl
         self._clock = clock
 
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self) -> tuple[int, int]:
         """Return the first and the last Unix second in which a fresh score can be bought."""
         if self._ttl is None:
-            return -math.inf, math.inf
+            return _ALWAYS
         now = self._clock()
-        return math.floor(now - self._ttl), now + min(self._ttl, _AHEAD)
+        return math.floor(now - self._ttl), math.floor(now + min(self._ttl, _AHEAD))
 
     def is_fresh(self, scored_at: int) -> bool:
         """Whether a score of that Unix second may be used."""

@@ -85,6 +85,8 @@ class Outbox:
         ]
         self._arrived.extend(parcels)
         self._run_on()
+        if len(parcels) == 1:
+            return await parcels[0].outcome
         outcome: dict[bytes, Finding | None] = {}
         for part in await asyncio.gather(*(parcel.outcome for parcel in parcels)):
             outcome.update(part)

@@ -226,6 +226,7 @@ class Store:
         return opened.update(
             list(entries),
             lambda rows, standing: decide(entries, rows, standing, self.freshness.is_fresh),
+            are_new=not any(entry.is_fresh for entry in entries.values()),
         )
 
     def _read(self, keys: Sequence[bytes], opened: Database) -> Mapping[bytes, Finding]:
