@@ -144,3 +144,11 @@ def test_another_version_reads_as_a_miss() -> None:
 def planted(version: int, body: bytes) -> bytes:
     """A value with a right checksum."""
     return envelope._HEAD.pack(version, envelope._checksum(KEY, bytes([version]), body)) + body
+
+
+@pytest.mark.parametrize(("at", "kept"), [(-5, 0), (1 << 40, (1 << 32) - 1), (7, 7)])
+def test_a_clock_that_is_far_off_keeps_no_score_from_being_stored(at: int, kept: int) -> None:
+    for finding in (Score(0.5, scored_at=at), Vector(bytes(8), scored_at=at)):
+        found = unseal(b"k", seal(b"k", finding))
+        assert found is not None
+        assert found.scored_at == kept

@@ -230,6 +230,18 @@ async def test_the_oldest_scores_go_first(tmp_path: Path) -> None:
         assert await store.read(list(batches[-1])) == dict.fromkeys(batches[-1], Score(0.5))
 
 
+async def test_what_is_stored_later_goes_later_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path, LITTLE) as store:
+        batches = [some_scores(1000) for _ in range(40)]
+        for n, batch in enumerate(batches):
+            monkeypatch.setattr(time, "time", lambda n=n: 1e9 - n)  # it goes back all the time
+            await store.write(batch)
+        assert await store.read(list(batches[0])) == {}
+        assert await store.read(list(batches[-1])) == dict.fromkeys(batches[-1], Score(0.5))
+
+
 class Planted:
     """Pickled, it runs code where it is unpickled: it makes a file."""
 

@@ -33,6 +33,8 @@ _MICRO = 1_000_000
 _UNIT = 65_535
 _MOST_TOKENS = (1 << 24) - 1
 _MOST_MODEL_BYTES = 255
+_LATEST = (1 << 32) - 1
+"""Unix seconds, in 2106."""
 
 
 def seal(key: bytes, finding: Finding) -> bytes:
@@ -98,7 +100,7 @@ def _score_body(score: Score) -> bytes:
     shares = [(n, min(share, _UNIT)) for n, share in shares if share > 0]
     body = _SCORE_BODY.pack(
         round(score.value * _MICRO),
-        score.scored_at,
+        _seconds(score.scored_at),
         _tokens(score.prompt_tokens),
         _tokens(score.completion_tokens),
         sum(1 << n for n, _ in shares),
@@ -110,7 +112,7 @@ def _score_body(score: Score) -> bytes:
 def _vector_body(vector: Vector) -> bytes:
     model = _model(vector.model)
     head = _VECTOR_BODY.pack(
-        vector.scored_at,
+        _seconds(vector.scored_at),
         _tokens(vector.prompt_tokens),
         _tokens(vector.completion_tokens),
         len(model),
@@ -130,6 +132,11 @@ def _vector(body: bytes) -> Vector | None:
         completion_tokens=int.from_bytes(completion_tokens, "big"),
         scored_at=scored_at,
     )
+
+
+def _seconds(at: int) -> int:
+    """Give the nearest that there is room for: a clock may be far off."""
+    return min(max(at, 0), _LATEST)
 
 
 def _tokens(count: int) -> bytes:
