@@ -147,7 +147,7 @@ async def test_a_newer_score_wins_over_one_that_was_read_meanwhile(
     async def slow_read(asked: Sequence[bytes]) -> Mapping[bytes, Finding]:
         found = await read(asked)
         await memory.write(
-            {one: score(0.2)}, {one: 1}, is_fresh=True
+            {one: score(0.2)}, {one: 1}, is_refresh=True
         )  # a refresh, between the read and its end
         return found
 
@@ -176,7 +176,7 @@ async def test_what_another_process_replaced_is_forgotten(store: Store, tmp_path
     one, two = keys(2)
     await mine.write({one: score(0.1), two: score(0.1)})
     assert await values(theirs, one) == [0.1]
-    await theirs.write({one: score(0.2)}, {one: 1}, is_fresh=True)
+    await theirs.write({one: score(0.2)}, {one: 1}, is_refresh=True)
     assert await values(mine, one) == [0.2]
     await another.close()
     forget(store)
@@ -209,7 +209,7 @@ async def test_ones_own_replacing_forgets_nothing(store: Store) -> None:
     one, two = keys(2)
     await memory.write({one: score(0.1), two: score(0.1)})
     epoch = store.epoch.now
-    await memory.write({one: score(0.2)}, {one: 1}, is_fresh=True)
+    await memory.write({one: score(0.2)}, {one: 1}, is_refresh=True)
     assert store.epoch.now != epoch
     forget(store)
     assert await values(memory, one, two) == [0.2, 0.1]

@@ -11,8 +11,8 @@ from rerankd_server.scoring.scorer import Score
 from support.clock import SetClock, settle
 
 
-def entry(value: float, since: int = 0, *, is_fresh: bool = False) -> Entry:
-    return Entry(Score(value), b"sealed", since, is_fresh)
+def entry(value: float, since: int = 0, *, is_refresh: bool = False) -> Entry:
+    return Entry(Score(value), b"sealed", since, is_refresh)
 
 
 def some(*names: str) -> dict[bytes, Entry]:
@@ -84,7 +84,7 @@ async def test_what_cannot_be_stored_waits_and_nobody_waits_for_it() -> None:
 async def test_of_two_that_wait_the_later_fresh_one_stays() -> None:
     disk = Disk()
     disk.works = False
-    for value, since, is_fresh, kept in (
+    for value, since, is_refresh, kept in (
         (0.1, 3, False, 0.1),
         (0.2, 5, False, 0.1),
         (0.3, 5, True, 0.3),
@@ -92,7 +92,7 @@ async def test_of_two_that_wait_the_later_fresh_one_stays() -> None:
         (0.5, 9, False, 0.3),
         (0.6, 6, True, 0.6),
     ):
-        outcome = await disk.outbox.store({b"a": entry(value, since, is_fresh=is_fresh)})
+        outcome = await disk.outbox.store({b"a": entry(value, since, is_refresh=is_refresh)})
         assert outcome == {b"a": Score(kept)}
     assert disk.outbox.overlay([b"a", b"b"], {b"a": Score(0.9), b"b": Score(0.8)}) == {
         b"a": Score(0.6),

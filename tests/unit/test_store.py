@@ -123,7 +123,7 @@ async def test_only_a_later_fresh_score_replaces_one_that_is_stored(tmp_path: Pa
         assert await store.write({key(1): Score(0.2)}) == {key(1): Score(0.1)}
         for value, since, kept in ((0.3, late, 0.3), (0.4, early, 0.3), (0.5, late, 0.3)):
             epoch = store.epoch.now
-            outcome = await store.write({key(1): Score(value)}, {key(1): since}, is_fresh=True)
+            outcome = await store.write({key(1): Score(value)}, {key(1): since}, is_refresh=True)
             assert outcome == await store.read([key(1)]) == {key(1): Score(kept)}
             assert (store.epoch.now != epoch) is (value == kept)
         assert await store.count() == 1
@@ -133,8 +133,8 @@ async def test_what_was_sent_before_a_purge_is_not_stored_after_it(tmp_path: Pat
     async with opened(tmp_path) as store, opened(tmp_path) as other:
         before = other.standing().revision
         assert await store.purge() == 0
-        for is_fresh in (False, True):
-            outcome = await other.write({key(1): SCORE}, {key(1): before}, is_fresh=is_fresh)
+        for is_refresh in (False, True):
+            outcome = await other.write({key(1): SCORE}, {key(1): before}, is_refresh=is_refresh)
             assert outcome == {key(1): None}
             assert await other.read([key(1)]) == {}
         assert await other.write({key(1): SCORE}) == {key(1): SCORE}
@@ -158,7 +158,7 @@ async def test_a_planted_revision_keeps_nothing_from_being_replaced(tmp_path: Pa
         with closing(database(tmp_path)) as db, db:
             db.execute("UPDATE Cache SET access_count = 1 << 60")
         since = {key(1): await store.hand_out()}
-        await store.write({key(1): Score(0.2)}, since, is_fresh=True)
+        await store.write({key(1): Score(0.2)}, since, is_refresh=True)
         assert await store.read([key(1)]) == {key(1): Score(0.2)}
         with closing(database(tmp_path)) as db, db:
             db.execute("UPDATE Revision SET last = 'x', purged = 1 << 62")

@@ -202,13 +202,13 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         rows = [(key, at, row.since, row.value) for key, row in decision.chosen.items()]
         return int(self._con.executemany(statement, rows).rowcount) if rows else 0
 
-    def begin_purge(self) -> Standing:
-        """From here on, nothing is stored whose call was sent before."""
+    def begin_purge(self) -> int:
+        """From here on, store nothing whose call was sent before; gives the purge's revision."""
         self._sql(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
         with self._transact() as (sql, _):
             floor = self.standing().revision + 1
             sql(_HAND_OUT, (floor, floor))
-        return Standing(floor, floor)
+        return floor
 
     def purge(self) -> int:
         """Delete what was stored before `begin_purge`, some thousands at a time; gives how many."""

@@ -1,5 +1,7 @@
 """A score on its way into the store, and which of two scores of one pair is kept.
 
+This is optimistic concurrency control: nobody locks a pair, and conflicts are settled on writing.
+
 The order of scores is the order in which their calls were sent, as far as it matters. It goes by
 revisions, numbers that the store hands out in transactions, and never by a clock:
 
@@ -47,12 +49,12 @@ class Entry(NamedTuple):
     """The same, sealed."""
     since: int
     """The revision that its call went by."""
-    is_fresh: bool
+    is_refresh: bool
     """Whether it was asked for to replace what is stored."""
 
     def replaces(self, since: int) -> bool:
         """Whether it replaces a score that went by the revision `since` and can be used."""
-        return self.is_fresh and self.since > since
+        return self.is_refresh and self.since > since
 
 
 class Decision(NamedTuple):

@@ -1,5 +1,7 @@
 """The epoch: a mark that is another one whenever something that was stored is replaced or deleted.
 
+By it each process invalidates what it has cached in memory.
+
 All processes that use a store share it: eight bytes in a file, which each reads as often as it
 looks into its memory. So what one has in memory is known to be out of date once another has stored
 a newer score.

@@ -30,7 +30,7 @@ class Files:
     def note(self) -> None:
         """Note which files are there: they were just opened."""
         self._database = self.number()
-        self._shm = self._number_of(Path(self._shared))
+        self._shm = self._number_of(self._part("-shm"))
 
     def number(self) -> int:
         """Return the number of the database's file, or 0 where there is none."""
@@ -49,7 +49,7 @@ class Files:
     def check_all(self) -> None:
         """See that nothing was replaced. Raises OSError where it was."""
         self.check()
-        if self.number() != self._database:
+        if not self.is_as_noted():
             raise FileNotFoundError("another database is in its place")
 
     def is_as_noted(self) -> bool:

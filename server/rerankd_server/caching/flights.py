@@ -83,7 +83,7 @@ class Flights:
         # A refresh wants newer scores than those on their way, and a bypass wants its own.
         in_flight = self._in_flight if ask.cache_mode is CacheMode.READ_WRITE else {}
         waiter = Waiter()
-        joined = self._under_way_of(candidates, in_flight)
+        joined = self._joinable(candidates, in_flight)
         new = [key for key in candidates if key not in joined]
         if self._room.take(len(new), ask.caller):
             leave = partial(self._room.leave, ask.caller)
@@ -92,9 +92,8 @@ class Flights:
             joined.update(started)
         else:
             waiter.put_nowait(self._refuse(new))
-        flights = {
-            key: joined[key] for key in candidates if key in joined
-        }  # in the request's order
+        # In the request's order, in which they are sent.
+        flights = {key: joined[key] for key in candidates if key in joined}
         mine = {key: each for key, each in flights.items() if each.sender is None}
         for flight in flights.values():
             flight.waiting.add(waiter)
@@ -115,7 +114,7 @@ class Flights:
             if mine:
                 purchase.retire()
 
-    def _under_way_of(
+    def _joinable(
         self, keys: Iterable[bytes], in_flight: Mapping[bytes, Flight]
     ) -> dict[bytes, Flight]:
         """Give the flights of `keys` that may be joined: not those sent before a purge."""
@@ -171,8 +170,8 @@ class Flights:
     async def _buy(self, ask: Ask, missing: Mapping[bytes, Candidate], purchase: Purchase) -> None:
         """Bring every flight of `purchase` to its landing."""
         try:
-            is_fresh = ask.cache_mode is CacheMode.REFRESH
-            begun = await self._memory.hand_out() if is_fresh else self._revision()
+            is_refresh = ask.cache_mode is CacheMode.REFRESH
+            begun = await self._memory.hand_out() if is_refresh else self._revision()
             if ask.cache_mode is CacheMode.READ_WRITE:
                 look = self._elsewhere.look() if self._elsewhere else None
                 stored = await self._memory.read(list(missing))  # the second look
@@ -195,7 +194,7 @@ class Flights:
                     unscored = {keys[i]: each for i, each in progress.unscored.items()}
                     if ask.cache_mode.writes and found:
                         since = {key: max(begun, purchase.flights[key].since) for key in found}
-                        found = dict(await self._memory.write(found, since, is_fresh=is_fresh))
+                        found = dict(await self._memory.write(found, since, is_refresh=is_refresh))
                     self.refusals.forget(found)
                     self.refusals.note(unscored)
                     purchase.land(progress.source, found, unscored, progress.usage)

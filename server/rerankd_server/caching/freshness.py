@@ -31,14 +31,12 @@ class Freshness:
 
     def is_fresh(self, scored_at: int) -> bool:
         """Whether a score of that Unix second may be used."""
-        if self._ttl is None:
-            return True
         first, last = self.bounds()
         return first <= scored_at <= last
 
     def are_fresh(self, findings: Iterable[Finding]) -> bool:
         """Whether all of `findings` may be used."""
-        if self._ttl is None:
+        if self._ttl is None:  # hundreds are looked at in a call
             return True
         first, last = self.bounds()
         return all(first <= finding.scored_at <= last for finding in findings)

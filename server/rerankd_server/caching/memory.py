@@ -87,11 +87,11 @@ class Memory:
         findings: Mapping[bytes, Finding],
         since: Mapping[bytes, int] | None = None,
         *,
-        is_fresh: bool = False,
+        is_refresh: bool = False,
     ) -> Mapping[bytes, Finding]:
         """Store `findings`, and give what everyone reads from now on; see `Store.write`."""
         self._catch_up()
-        outcome = await self._store.write(findings, since, is_fresh=is_fresh)
+        outcome = await self._store.write(findings, since, is_refresh=is_refresh)
         return {key: outcome[key] or finding for key, finding in findings.items()}
 
     def standing(self) -> Standing:

@@ -1,6 +1,7 @@
-"""Scores on their way to the database: committed in the order in which they came.
+"""Scores on their way to the database: a write-behind queue with group commit.
 
-What comes while one transaction runs goes into the next. Whoever brings scores waits until they are
+They are committed in the order in which they came. What comes while one transaction runs goes into
+the next. Whoever brings scores waits until they are
 committed, or until it turns out that they cannot be, as the database is locked or full: then they
 wait here. They are tried again every while, with those that came since, and once more at the end.
 What waits is bounded; beyond that, what has waited longest is lost, and counted.
@@ -66,10 +67,12 @@ class Outbox:
 
     def overlay(self, keys: Sequence[bytes], stored: Found) -> Found:
         """Return what is `stored` under `keys` with what is about to be."""
+        if not self._waiting:
+            return stored
         both = dict(stored)
         for key in keys:
             entry = self._waiting.get(key)
-            if entry is not None and (entry.is_fresh or key not in both):
+            if entry is not None and (entry.is_refresh or key not in both):
                 both[key] = entry.finding
         return both
 
@@ -171,7 +174,7 @@ class Outbox:
         while self._bytes > self._limit:
             self._drop(next(iter(self._waiting)))
             self.lost += 1
-        self._settled(kept, any(entry.is_fresh for entry in entries.values()))
+        self._settled(kept, any(entry.is_refresh for entry in entries.values()))
         return kept
 
     def _drop(self, key: bytes) -> None:

@@ -132,14 +132,12 @@ class Purchase:
         if not self.wants(key):
             return False
         flight = self.flights[key]
-        if flight.sender is not None:  # it is another attempt
-            flight.since = self.revision()
-            return True
-        lease = None
-        if self.lease is not None and (lease := self.lease(key)) is None:
-            flight.leave(self)
-            return False
-        flight.send(self, lease)
+        if flight.sender is None:  # else it is another attempt
+            lease = None
+            if self.lease is not None and (lease := self.lease(key)) is None:
+                flight.leave(self)
+                return False
+            flight.send(self, lease)
         flight.since = self.revision()
         return True
 

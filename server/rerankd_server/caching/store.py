@@ -140,7 +140,7 @@ class Store:
         """Give the scores that are stored under `keys`, without those that are not."""
         nothing: Mapping[bytes, Finding] = {}
         stored = await self._guarded("read", self._reader, partial(self._read, keys), nothing)
-        return self._outbox.overlay(keys, stored) if self._outbox.waiting else stored
+        return self._outbox.overlay(keys, stored)
 
     def read_at_once(self, keys: Sequence[bytes]) -> Mapping[bytes, Finding] | None:
         """Give the same without waiting, or None where that might take long, or fails."""
@@ -152,7 +152,7 @@ class Store:
         except database.FAILURES:
             return None  # `read` will meet it again, and do what has to be done
         self.condition.works("read")
-        return self._outbox.overlay(keys, found) if self._outbox.waiting else found
+        return self._outbox.overlay(keys, found)
 
     def standing(self) -> Standing:
         """Return what a call goes by that is sent now: see `entry.py`.
@@ -184,7 +184,7 @@ class Store:
         scores: Mapping[bytes, Finding],
         since: Mapping[bytes, int] | None = None,
         *,
-        is_fresh: bool = False,
+        is_refresh: bool = False,
     ) -> Outcome:
         """Store `scores`, unless others win over them: see `entry.py`.
 
@@ -195,7 +195,7 @@ class Store:
         """
         now = self.standing().revision if since is None else 0
         entries = {
-            key: Entry(score, seal(key, score), since[key] if since else now, is_fresh)
+            key: Entry(score, seal(key, score), since[key] if since else now, is_refresh)
             for key, score in scores.items()
         }
         return await self._outbox.store(entries)
@@ -226,7 +226,7 @@ class Store:
         return opened.update(
             list(entries),
             lambda rows, standing: decide(entries, rows, standing, self.freshness.is_fresh),
-            are_new=not any(entry.is_fresh for entry in entries.values()),
+            are_new=not any(entry.is_refresh for entry in entries.values()),
         )
 
     def _read(self, keys: Sequence[bytes], opened: Database) -> Mapping[bytes, Finding]:
