@@ -15,14 +15,11 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from rerankd_server.caching.file_locks import HAS_LOCKS, words
 from rerankd_server.condition import Condition
 
-try:
+if HAS_LOCKS:
     import fcntl
-except ImportError:
-    HAS_LOCKS = False
-else:
-    HAS_LOCKS = True
 
 _BYTES = 8
 _PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -64,7 +61,7 @@ class Epoch:
             try:
                 before, now = self._turn()
             except OSError as error:
-                self._condition.fails(_TELLING, f"{type(error).__name__}: {error.strerror}")
+                self._condition.fails(_TELLING, words(error))
                 return self._unknown(), self._unknown()
         self._condition.works(_TELLING)
         return before, now

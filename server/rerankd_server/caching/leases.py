@@ -19,14 +19,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rerankd_server.caching.file_locks import HAS_LOCKS, words
 from rerankd_server.condition import Condition
 
-try:
+if HAS_LOCKS:
     import fcntl
-except ImportError:
-    HAS_LOCKS = False
-else:
-    HAS_LOCKS = True
 
 _SLOTS = 1 << 16
 _TAKING, _ENDING = "lease", "end a lease"
@@ -77,7 +74,7 @@ class Leases:
             book = self._opened()
             look = Look(book, book.counts(), self._condition)
         except OSError as error:
-            self._condition.fails(_TAKING, _words(error))
+            self._condition.fails(_TAKING, words(error))
             return Look(None, _NOTHING, self._condition)
         self._condition.works(_TAKING)
         return look
@@ -109,7 +106,7 @@ class Lease:
         try:
             book.give_back(self._slot)
         except OSError as error:
-            self._condition.fails(_ENDING, _words(error))
+            self._condition.fails(_ENDING, words(error))
         else:
             self._condition.works(_ENDING)
 
@@ -140,7 +137,7 @@ class Look:
         try:
             is_leased = self._book.take(slot, self._counts.foreign(slot))
         except OSError as error:
-            self._condition.fails(_TAKING, _words(error))
+            self._condition.fails(_TAKING, words(error))
             return self.without()
         return Lease(self._book, slot, self._condition) if is_leased else None
 
@@ -153,7 +150,7 @@ class Look:
         try:
             return self._book is None or self._book.is_free(_slot(key))
         except OSError as error:
-            self._condition.fails(_TAKING, _words(error))
+            self._condition.fails(_TAKING, words(error))
             return True
 
 
@@ -235,7 +232,3 @@ class _Book:
 
 def _slot(key: bytes) -> int:
     return int.from_bytes(key[-2:], "big")
-
-
-def _words(error: OSError) -> str:
-    return f"{type(error).__name__}: {error.strerror}"
