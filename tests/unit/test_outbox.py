@@ -135,9 +135,18 @@ async def test_what_waits_is_bounded_and_what_is_lost_is_counted() -> None:
 async def test_an_error_that_is_none_of_the_databases_is_the_callers() -> None:
     disk = Disk()
 
-    async def fail(_: Mapping[bytes, Entry]) -> Decision | None:
-        raise ZeroDivisionError
+    async def fail(entries: Mapping[bytes, Entry]) -> Decision | None:
+        if b"a" in entries:
+            raise ZeroDivisionError
+        return await disk.commit(entries)
 
     broken = Outbox(fail, lambda *_: None, disk.clock)
-    with pytest.raises(ZeroDivisionError):
-        await broken.store(some("a"))
+    first = asyncio.create_task(broken.store(some("a")))
+    await asyncio.sleep(0)
+    behind = asyncio.create_task(broken.store(some("a", "b")))
+    last = asyncio.create_task(broken.store(some("b", "c")))  # goes into no transaction with that
+    for failing in (first, behind):
+        with pytest.raises(ZeroDivisionError):
+            await failing
+    assert await last == {b"b": Score(0.5), b"c": Score(0.5)}
+    assert broken.waiting == 0

@@ -128,10 +128,10 @@ class Outbox:
             entries.update(parcels[-1].entries)
         try:
             committed = await self._commit(entries)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # raised where somebody waits
             for parcel in parcels:
                 parcel.fail(error)
-            raise
+            return
         if committed is not None:
             self._settled(committed.outcome, committed.has_replaced)
             for parcel in parcels:
