@@ -70,6 +70,8 @@ class App:
         """Open the store and listen. Raises ConfigError where that cannot be."""
         settings = self.settings
         await self._store.open()
+        # Whoever ended between a commit and its word of it has left others with what it replaced.
+        self._store.epoch.advance()
         reranker = Reranker(self._menu.models, settings.partial_interval)
         limits = Limits(
             settings.max_documents, settings.max_query_chars, settings.max_message_bytes

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from rerankd_server.caching.epoch import Epoch
 from support.process import serving
 from support.provider import FakeProvider
-from support.server import NOT_SERVING, SERVING, ask, health, stub_of
+from support.server import NOT_SERVING, SERVING, ask, health, running, stub_of
 
 ROUNDS = 3
 
@@ -44,6 +45,27 @@ async def test_what_callers_saw_while_it_was_locked_is_stored(
     ):
         for asked in texts:
             assert (await stub.RerankOnce(ask("q", asked))).usage.cached_pairs == len(asked)
+
+
+async def test_what_waits_is_counted(provider: FakeProvider, tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, base_url=provider.base_url) as app,
+        stub_of(app.address) as stub,
+    ):
+        with closing(sqlite3.connect(tmp_path / "scores-v1" / "cache.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            await stub.RerankOnce(ask("q", ["7 a", "6 b"]))
+            assert (app.waiting, app.lost) == (2, 0)
+    assert (app.waiting, app.lost) == (0, 0)
+
+
+async def test_a_server_that_starts_ends_the_epoch(provider: FakeProvider, tmp_path: Path) -> None:
+    """One that was killed may have stored something that it told nobody of."""
+    epoch = Epoch(tmp_path / "scores-v1")
+    async with running(tmp_path, base_url=provider.base_url):
+        before = epoch.now
+    async with running(tmp_path, base_url=provider.base_url):
+        assert epoch.now != before
 
 
 async def test_a_server_whose_epoch_is_cut_goes_on(provider: FakeProvider, tmp_path: Path) -> None:

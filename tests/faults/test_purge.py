@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from rerankd import AsyncClient
+from rerankd_server.caching.epoch import Epoch
 from rerankd_server.caching.store import SMALLEST_LIMIT, Store
 from support.process import environment, rerankd
 from support.provider import FakeProvider
@@ -122,6 +123,8 @@ async def test_one_ctrl_c_ends_the_question_and_nothing_is_deleted(data_dir: Pat
     [(b"n\n", "n\r\n"), (b"\n", "\r\n"), (b"yess\n", "yess\r\n"), (CTRL_D, "\r\n")],
 )
 async def test_what_is_no_yes_deletes_nothing(data_dir: Path, keys: bytes, echo: str) -> None:
+    epoch = Epoch(data_dir / "scores-v1")
+    before = epoch.now
     async with terminal("purge", f"--data-dir={data_dir}") as shown:
         await shown.shows(question(data_dir))
         shown.type(keys)
@@ -130,6 +133,7 @@ async def test_what_is_no_yes_deletes_nothing(data_dir: Path, keys: bytes, echo:
     # A terminal may show Ctrl-D as ^D, and take it back.
     assert shown.shown.replace("^D\b\b", "") == f"{question(data_dir)}{echo}{said}"
     assert await stored(data_dir) == 3
+    assert epoch.now == before, "servers may keep what they have in memory"
 
 
 @pytest.mark.parametrize("keys", [b"y\n", b" YES \n"])

@@ -123,8 +123,6 @@ class Store:
         self._tell_of_newer()
         self._tell_of_network()
         await self._reopened()
-        # Whoever ended between a commit and its word of it has left others with what it replaced.
-        self.epoch.advance()
 
     async def close(self) -> None:
         """Finish what was asked before, and close."""
