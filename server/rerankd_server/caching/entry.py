@@ -85,11 +85,13 @@ def decide(
         row = rows.get(key)
         stored = row and unseal(key, row.value)
         usable = stored if stored and is_fresh(stored.scored_at) else None
-        has_won = row is None or not usable or entry.replaces(row.since)
+        # A purge that is under way deletes it in a moment, so it can neither win nor be given.
+        is_purged = row is not None and row.since < standing.floor
+        has_won = row is None or not usable or is_purged or entry.replaces(row.since)
         if entry.since < standing.floor or not has_won:
-            outcome[key] = usable
+            outcome[key] = None if is_purged else usable
             continue
-        chosen[key] = Row(entry.value, entry.since)
+        chosen[key] = Row(entry.value, min(entry.since, standing.revision))
         # Who has in memory what is damaged here, or is replaced, has to forget it.
         has_replaced = has_replaced or bool(row and (usable or not stored))
     return Decision(outcome, chosen, has_replaced)
