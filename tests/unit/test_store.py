@@ -141,6 +141,20 @@ async def test_what_was_sent_before_a_purge_is_not_stored_after_it(tmp_path: Pat
         assert await store.read([key(1)]) == {key(1): SCORE}
 
 
+async def test_after_a_purge_scores_are_stored_also_where_the_disk_was_slow(
+    tmp_path: Path,
+) -> None:
+    ticks = itertools.count()
+    haste = Haste(now=lambda: next(ticks), ran=lambda: 0.0)  # each look at the clock is a second
+    async with opened(tmp_path, haste=haste) as store, opened(tmp_path) as other:
+        await store.write({key(1): SCORE})
+        while store.read_at_once([key(1)]):
+            pass
+        assert await other.purge() == 1
+        assert await store.write({key(2): SCORE}) == {key(2): SCORE}
+        assert await other.read([key(2)]) == {key(2): SCORE}
+
+
 async def test_a_plain_score_replaces_what_is_damaged_or_too_old(tmp_path: Path) -> None:
     async with opened(tmp_path, ttl=60, clock=lambda: 1000.0) as store:
         await store.write({key(1): Score(0.1, scored_at=900), key(2): Score(0.2, scored_at=1000)})

@@ -155,13 +155,14 @@ class Store:
     def standing(self) -> Standing:
         """Return what a call goes by that is sent now: see `entry.py`.
 
-        All that has returned, of whatever process, is known to it.
+        All that has returned, of whatever process, is known to it. After each change of the epoch
+        that takes a look at one row, also where the disk was slow lately: who went by an older
+        revision would buy in vain after a purge.
         """
         epoch = self.epoch.now
-        if epoch != self._standing_at and self._database is not None and self._haste.is_wise:
+        if epoch != self._standing_at and self._database is not None:
             try:
-                with self._haste.watched():
-                    self._standing = self._database.standing()
+                self._standing = self._database.standing()
             except database.FAILURES:
                 return self._standing  # `read` will meet it again
             self._standing_at = epoch
