@@ -31,8 +31,8 @@ def test_a_score_may_be_used_for_a_while(
     freshness = Freshness(ttl, lambda: now)
     assert freshness.is_fresh(scored_at) is is_fresh
     assert freshness.are_fresh([Score(0.5, scored_at=scored_at)]) is is_fresh
-    first, last = freshness.bounds()
-    assert (first <= scored_at <= last) is is_fresh
+    found = {b"key": Score(0.5, scored_at=scored_at)}
+    assert freshness.among(found) == (found if is_fresh else {})
 
 
 def test_all_have_to_be_fresh() -> None:
@@ -42,3 +42,9 @@ def test_all_have_to_be_fresh() -> None:
     assert not freshness.are_fresh([young, old])
     assert Freshness(None).are_fresh([old])
     assert Freshness(None).are_fresh([young])
+
+
+def test_those_that_may_be_used_are_picked() -> None:
+    freshness = Freshness(60, lambda: 1000)
+    young, old = Score(0.5, scored_at=1000), Score(0.5, scored_at=900)
+    assert freshness.among({b"young": young, b"old": old}) == {b"young": young}

@@ -84,7 +84,6 @@ _STORE = f"""{_ADD} UPDATE SET store_time = excluded.store_time, expire_time = N
     access_time = 0, access_count = excluded.access_count, tag = NULL, size = 0,
     mode = excluded.mode, filename = NULL, value = excluded.value
 """
-_NEWEST = "SELECT store_time FROM Cache ORDER BY store_time DESC LIMIT 1"
 _MOST_SECONDS = 1 << 53
 
 # Our own table, of one row: what diskcache opens it writes anew, as it was a moment before.
@@ -93,6 +92,8 @@ _BEGIN = """
     (only INTEGER PRIMARY KEY CHECK (only = 1), last INTEGER NOT NULL, purged INTEGER NOT NULL)
 """
 _STANDING = "SELECT last, purged FROM Revision"
+_NEWEST = "SELECT store_time FROM Cache ORDER BY store_time DESC LIMIT 1"
+_STANDING_AND_NEWEST = f"SELECT last, purged, ({_NEWEST}) FROM Revision"  # noqa: S608
 _HAND_OUT = "INSERT OR REPLACE INTO Revision VALUES (1, ?, ?)"
 _MOST_REVISIONS = 1 << 62
 
@@ -181,7 +182,7 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         which is half of the work. As needed, what was stored longest ago goes.
         """
         with self._transact() as (sql, cleanup):
-            standing, at = self.standing(), self._next_time()
+            standing, at = self._standing_and_time()
             decision = decide({}, standing) if are_new else None
             if decision is None or self._write(_ADD_NEW, at, decision) < len(decision.chosen):
                 decision = decide(self._rows(keys, standing), standing)
@@ -231,16 +232,18 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
             rows += self._sql(statements[size], (*some, *padding))
         return rows
 
-    def _next_time(self) -> int:
-        """Return the time to store a row at: what is stored later goes later, whatever clocks say.
+    def _standing_and_time(self) -> tuple[Standing, int]:
+        """Return `standing`, and the time to store a row at.
 
-        In whole Unix seconds, as long as the clock never goes back.
+        What is stored later goes later, whatever clocks say: that time is in whole Unix seconds,
+        as long as the clock never goes back.
         """
+        rows = self._sql(_STANDING_AND_NEWEST).fetchall()
         now = int(time.time())
-        newest = next(iter(self._sql(_NEWEST).fetchall()), (now,))[0]
+        newest = rows[0][2] if rows else now
         if isinstance(newest, int | float) and now < newest < _MOST_SECONDS:
-            return int(newest)
-        return now
+            now = int(newest)
+        return _standing([row[:2] for row in rows]), now
 
 
 def _standing(rows: Sequence[tuple[object, object]]) -> Standing:

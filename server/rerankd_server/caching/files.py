@@ -30,11 +30,11 @@ class Files:
     def note(self) -> None:
         """Note which files are there: they were just opened."""
         self._database = self.number()
-        self._shm = self._number_of(self._part("-shm"))
+        self._shm = _number_of(self._shared)
 
     def number(self) -> int:
         """Return the number of the database's file, or 0 where there is none."""
-        return self._number_of(self._path)
+        return _number_of(str(self._path))
 
     def check(self) -> None:
         """See that it is still the same that readers go by. Raises OSError where it is not."""
@@ -86,8 +86,9 @@ class Files:
     def _aside(self, part: str) -> Path:
         return self._path.with_name(f"damaged-{self._path.name}{part}")
 
-    def _number_of(self, path: Path) -> int:
-        try:
-            return int(path.stat().st_ino)
-        except FileNotFoundError:
-            return 0
+
+def _number_of(path: str) -> int:
+    try:
+        return int(os.stat(path).st_ino)  # noqa: PTH116  # this is on the way of each write
+    except FileNotFoundError:
+        return 0

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from rerankd_server.scoring.scorer import Finding
 
@@ -22,21 +22,28 @@ class Freshness:
         self._ttl = ttl
         self._clock = clock
 
-    def bounds(self) -> tuple[int, int]:
-        """Return the first and the last Unix second in which a fresh score can be bought."""
-        if self._ttl is None:
-            return _ALWAYS
-        now = self._clock()
-        return math.floor(now - self._ttl), math.floor(now + min(self._ttl, _AHEAD))
-
     def is_fresh(self, scored_at: int) -> bool:
         """Whether a score of that Unix second may be used."""
-        first, last = self.bounds()
+        first, last = self._bounds()
         return first <= scored_at <= last
 
     def are_fresh(self, findings: Iterable[Finding]) -> bool:
         """Whether all of `findings` may be used."""
         if self._ttl is None:  # hundreds are looked at in a call
             return True
-        first, last = self.bounds()
+        first, last = self._bounds()
         return all(first <= finding.scored_at <= last for finding in findings)
+
+    def among(self, found: Mapping[bytes, Finding]) -> Mapping[bytes, Finding]:
+        """Return those of `found` that may be used."""
+        if self.are_fresh(found.values()):
+            return found
+        first, last = self._bounds()
+        return {key: each for key, each in found.items() if first <= each.scored_at <= last}
+
+    def _bounds(self) -> tuple[int, int]:
+        """Return the first and the last Unix second in which a fresh score can be bought."""
+        if self._ttl is None:
+            return _ALWAYS
+        now = self._clock()
+        return math.floor(now - self._ttl), math.floor(now + min(self._ttl, _AHEAD))

@@ -31,23 +31,16 @@ class Memory:
         """Give the findings under `keys`, all different, without those under which nothing is."""
         self._catch_up()
         epoch, writes = self._epoch, self._writes
-        first, last = self._store.freshness.bounds()
         get = self._kept.get
-        found: dict[bytes, Finding] = {}
-        missing = []
-        for key in keys:
-            finding = get(key[HALF:])
-            if finding is None or not first <= finding.scored_at <= last:
-                missing.append(key)
-            else:
-                found[key] = finding
-        if missing:
-            stored = await self._store.read(missing)
-            found.update(stored)
-            # Something newer may have been written meanwhile.
-            if self._store.epoch.now == epoch and self._writes == writes:
-                self._keep(stored)
-        return found
+        kept = {key: finding for key in keys if (finding := get(key[HALF:]))}
+        found = self._store.freshness.among(kept)
+        if len(found) == len(keys):
+            return found
+        stored = await self._store.read([key for key in keys if key not in found])
+        # Something newer may have been written meanwhile.
+        if self._store.epoch.now == epoch and self._writes == writes:
+            self._keep(stored)
+        return {**found, **stored}
 
     def recall(self, documents: Documents, of_query: bytes) -> Sequence[Finding] | None:
         """Give the finding about each of `documents` at once, or None where that cannot be."""

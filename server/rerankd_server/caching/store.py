@@ -128,6 +128,7 @@ class Store:
         """Finish what was asked before, and close."""
         await self._outbox.close()
         await self._disconnect()
+        self.epoch.close()
         self._end_threads()
 
     async def count(self) -> int:
@@ -231,14 +232,13 @@ class Store:
     def _read(self, keys: Sequence[bytes], opened: Database) -> Mapping[bytes, Finding]:
         self._files.check()
         wanted = frozenset(keys)
-        first, last = self.freshness.bounds()
         found: dict[bytes, Finding] = {}
         for key, value in opened.fetch(keys):
             if key in wanted and isinstance(value, bytes):
                 finding = unseal(key, value)
-                if finding is not None and first <= finding.scored_at <= last:
+                if finding is not None:
                     found[key] = finding
-        return found
+        return self.freshness.among(found)
 
     async def _guarded(
         self, doing: str, thread: ThreadPoolExecutor, work: Callable[[Database], T], otherwise: T
