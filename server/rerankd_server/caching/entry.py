@@ -83,15 +83,21 @@ def decide(
     has_replaced = False
     for key, entry in entries.items():
         row = rows.get(key)
-        stored = row and unseal(key, row.value)
+        if row is None:  # as it mostly is
+            if entry.since < standing.floor:
+                outcome[key] = None
+            else:
+                chosen[key] = Row(entry.value, min(entry.since, standing.revision))
+            continue
+        stored = unseal(key, row.value)
         usable = stored if stored and is_fresh(stored.scored_at) else None
         # A purge that is under way deletes it in a moment, so it can neither win nor be given.
-        is_purged = row is not None and row.since < standing.floor
-        has_won = row is None or not usable or is_purged or entry.replaces(row.since)
+        is_purged = row.since < standing.floor
+        has_won = not usable or is_purged or entry.replaces(row.since)
         if entry.since < standing.floor or not has_won:
             outcome[key] = None if is_purged else usable
             continue
         chosen[key] = Row(entry.value, min(entry.since, standing.revision))
         # Who has in memory what is damaged here, or is replaced, has to forget it.
-        has_replaced = has_replaced or bool(row and (usable or not stored))
+        has_replaced = has_replaced or bool(usable or not stored)
     return Decision(outcome, chosen, has_replaced)

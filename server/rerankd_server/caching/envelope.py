@@ -95,18 +95,22 @@ def judgement(key: bytes, data: bytes) -> Judgement | None:
 
 
 def _score_body(score: Score) -> bytes:
-    labels = score.labels if isinstance(score, Judgement) else ()
-    shares = [(n, round(p * _UNIT)) for n, p in zip(LABELS, labels, strict=False)]
-    shares = [(n, min(share, _UNIT)) for n, share in shares if share > 0]
+    model, present, shares = b"", 0, []
+    if isinstance(score, Judgement):
+        model = _model(score.model)
+        for n, probability in zip(LABELS, score.labels, strict=False):
+            share = round(probability * _UNIT) if probability > 0 else 0
+            if share > 0:
+                present |= 1 << n
+                shares.append(min(share, _UNIT))
     body = _SCORE_BODY.pack(
         round(score.value * _MICRO),
         _seconds(score.scored_at),
         _tokens(score.prompt_tokens),
         _tokens(score.completion_tokens),
-        sum(1 << n for n, _ in shares),
+        present,
     )
-    body += struct.pack(f">{len(shares)}H", *(share for _, share in shares))
-    return body + _model(score.model if isinstance(score, Judgement) else "")
+    return body + struct.pack(f">{len(shares)}H", *shares) + model
 
 
 def _vector_body(vector: Vector) -> bytes:
