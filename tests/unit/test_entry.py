@@ -56,6 +56,26 @@ def test_what_is_too_old_is_replaced_and_nobody_has_it_in_memory() -> None:
     assert not decision.has_replaced
 
 
-def test_a_guess_at_the_next_revision_is_kept_as_the_last_that_there_is() -> None:
-    decision = decide({KEY: entry(10, is_refresh=True)}, {}, STANDING, lambda _: True)
-    assert decision.chosen[KEY].since == 9
+def test_a_request_between_two_revisions_is_later_than_the_one_and_earlier_than_the_other() -> None:
+    for revision in (8, 9):
+        standing = Standing(revision)
+        assert revision < standing.between < standing.next
+        between = entry(standing.between, is_refresh=True)
+        kept = decide({KEY: between}, {KEY: row(revision)}, standing, lambda _: True)
+        assert kept.outcome == {KEY: NEW}
+        handed = Standing(standing.next)
+        lost = decide({KEY: between}, {KEY: row(standing.next)}, handed, lambda _: True)
+        assert lost.outcome == {KEY: OLD}
+        later = decide(
+            {KEY: entry(standing.next, is_refresh=True)},
+            {KEY: kept.chosen[KEY]},
+            handed,
+            lambda _: True,
+        )
+        assert later.outcome == {KEY: NEW}
+
+
+def test_no_score_is_stored_by_a_revision_to_come() -> None:
+    """As that of another database, which was damaged and begun anew."""
+    decision = decide({KEY: entry(99, is_refresh=True)}, {}, STANDING, lambda _: True)
+    assert decision.chosen[KEY].since == STANDING.between

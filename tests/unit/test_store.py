@@ -129,6 +129,20 @@ async def test_only_a_later_fresh_score_replaces_one_that_is_stored(tmp_path: Pa
         assert await store.count() == 1
 
 
+async def test_where_no_revision_can_be_handed_out_a_later_one_still_wins(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store, opened(tmp_path) as other:
+        before = await other.hand_out()
+        with closing(database(tmp_path)) as lock:
+            lock.execute("BEGIN IMMEDIATE")
+            between = await store.hand_out()
+            lock.execute("ROLLBACK")
+        after = await other.hand_out()
+        assert before < between < after
+        for value, since in ((0.1, before), (0.2, between), (0.3, after)):
+            await store.write({key(1): Score(value)}, {key(1): since}, is_refresh=True)
+            assert await other.read([key(1)]) == {key(1): Score(value)}
+
+
 async def test_what_was_sent_before_a_purge_is_not_stored_after_it(tmp_path: Path) -> None:
     async with opened(tmp_path) as store, opened(tmp_path) as other:
         before = other.standing().revision

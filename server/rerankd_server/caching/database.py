@@ -165,9 +165,9 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
     def hand_out(self) -> int:
         """Return a revision that nobody had before."""
         with self._transact() as (sql, _):
-            last, floor = self.standing()
-            sql(_HAND_OUT, (last + 1, floor))
-        return last + 1
+            standing = self.standing()
+            sql(_HAND_OUT, (standing.next, standing.floor))
+        return standing.next
 
     def update(
         self,
@@ -192,8 +192,8 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
 
     def _rows(self, keys: Sequence[bytes], standing: Standing) -> Mapping[bytes, Row]:
         return {
-            # No revision is later than the last: such a row was planted, or its table was.
-            key: Row(value, since if since <= standing.revision else 0)
+            # None goes by a revision to come: such a row was planted, or its table was.
+            key: Row(value, since if since < standing.next else 0)
             for key, value, since in self._by_key(keys, _EACH_ROW)
             if isinstance(value, bytes) and isinstance(since, int)
         }
@@ -207,7 +207,7 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         """From here on, store nothing whose call was sent before; gives the purge's revision."""
         self._sql(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
         with self._transact() as (sql, _):
-            floor = self.standing().revision + 1
+            floor = self.standing().next
             sql(_HAND_OUT, (floor, floor))
         return floor
 
@@ -216,8 +216,9 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         deleted, more = 0, True
         while more:
             with self._transact() as (sql, _):
-                last, floor = self.standing()
-                count = sql(_DELETE, (floor, last, _MOST_DELETED)).rowcount
+                standing = self.standing()
+                ends = (standing.floor, standing.between)
+                count = sql(_DELETE, (*ends, _MOST_DELETED)).rowcount
             deleted, more = deleted + count, count == _MOST_DELETED
         return deleted
 

@@ -10,6 +10,8 @@ revisions, numbers that the store hands out in transactions, and never by a cloc
 - A score replaces a stored one that can still be used only for a REFRESH, and only if it went by a
   later revision. So what is stored was sent no earlier than any REFRESH that has returned.
 - A purge is handed a revision, too: what was sent before it is not stored after it.
+- They are even. A request for fresh scores that cannot be handed one, as the database is locked,
+  goes by the odd one behind the last: later than all before, and earlier than all that come.
 
 Whoever loses takes what is stored.
 """
@@ -39,6 +41,16 @@ class Standing(NamedTuple):
     """The last that was handed out."""
     floor: int = 0
     """That of the last purge."""
+
+    @property
+    def next(self) -> int:
+        """The revision that is handed out next."""
+        return self.revision + 2 + self.revision % 2
+
+    @property
+    def between(self) -> int:
+        """The one before that, which is never handed out."""
+        return self.next - 1
 
 
 class Entry(NamedTuple):
@@ -87,7 +99,7 @@ def decide(
             if entry.since < standing.floor:
                 outcome[key] = None
             else:
-                chosen[key] = Row(entry.value, min(entry.since, standing.revision))
+                chosen[key] = Row(entry.value, min(entry.since, standing.between))
             continue
         stored = unseal(key, row.value)
         usable = stored if stored and is_fresh(stored.scored_at) else None
@@ -97,7 +109,7 @@ def decide(
         if entry.since < standing.floor or not has_won:
             outcome[key] = None if is_purged else usable
             continue
-        chosen[key] = Row(entry.value, min(entry.since, standing.revision))
+        chosen[key] = Row(entry.value, min(entry.since, standing.between))
         # Who has in memory what is damaged here, or is replaced, has to forget it.
         has_replaced = has_replaced or bool(usable or not stored)
     return Decision(outcome, chosen, has_replaced)

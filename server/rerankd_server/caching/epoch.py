@@ -118,8 +118,14 @@ class Epoch:
 
 def _mark(fd: int, status: os.stat_result) -> int | None:
     """Return what an open file stands for; None where it is cut."""
-    os.lseek(fd, 0, os.SEEK_SET)
-    content = os.read(fd, _BYTES)
+    content = _read(fd)
     if len(content) < _BYTES:
         return None
     return status.st_ino << 128 | status.st_ctime_ns << 64 | int.from_bytes(content, "big")
+
+
+def _read(fd: int) -> bytes:
+    if hasattr(os, "pread"):  # each system call lets other threads in between
+        return os.pread(fd, _BYTES, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return os.read(fd, _BYTES)

@@ -172,12 +172,15 @@ class Store:
     async def hand_out(self) -> int:
         """Return a revision that nobody had before, for a request for fresh scores.
 
-        Where the store cannot hand one out, that is a guess at the next one.
+        Where the store cannot hand one out, that is the one between the last and the next.
         """
         revision = None
         if not self._outbox.waiting:
             revision = await self._guarded("write", self._writer, Database.hand_out, None)
-        return self.standing().revision + 1 if revision is None else revision
+        if revision is not None:
+            return revision
+        self._standing_at = None  # another process may have been handed some
+        return self.standing().between
 
     async def write(
         self,
