@@ -22,6 +22,7 @@ _METAVARS: Mapping[object, str] = {
     float: "SECONDS",
     float | None: "SECONDS",
     ByteSize: "SIZE",
+    ByteSize | None: "SIZE",
     Path: "FOLDER",
     Path | None: "FILE",
     tuple[str, ...]: "NAMES",

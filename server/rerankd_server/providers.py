@@ -76,10 +76,12 @@ def endpoint_of(name: str, settings: ProviderSettings) -> Endpoint:
     return Endpoint(
         base_url=settings.base_url,
         api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        key_file=None if settings.api_key_env else settings.api_key_file,
         key_header=settings.key_header,
         ca_file=settings.ca_file,
         timeout=settings.timeout,
         attempts=settings.attempts,
+        max_reply_bytes=settings.max_reply_bytes,
         who=THE_PROVIDER if name == OWN_PROVIDER else f"provider {name!r}",
         key_from=settings.key_from,
         headers={n: value.get_secret_value() for n, value in settings.headers.items()},

@@ -71,6 +71,8 @@ def test_addresses(listen: str) -> None:
 
 def test_sizes_are_written_as_people_write_them() -> None:
     assert load_settings({"cache_size": "512MiB"}, {}).cache_size == 512 << 20
+    assert load_settings({"max_reply_bytes": "4MiB"}, {}).max_reply_bytes == 4 << 20
+    assert load_settings({}, {}).max_reply_bytes is None
 
 
 @pytest.mark.parametrize(
@@ -83,6 +85,8 @@ def test_sizes_are_written_as_people_write_them() -> None:
         ("timeout", "nan"),
         ("timeout", "inf"),
         ("longest_wait", "-1"),
+        ("max_reply_bytes", "0"),
+        ("max_reply_bytes", "100"),
         ("cache_size", "1KiB"),
         ("cache_ttl", "0"),
         ("max_documents", "0"),

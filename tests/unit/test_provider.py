@@ -499,6 +499,48 @@ async def test_a_providers_own_words_are_not_passed_on(provider: FakeProvider) -
         assert "private" not in str(error)
 
 
+@pytest.mark.parametrize(
+    "code", ["content_filter", "invalid_api_key", "insufficient_quota", "rate_limit_exceeded"]
+)
+@pytest.mark.parametrize("location", ["https://api.example/v1", None])
+async def test_whatever_a_redirect_says_it_is_one(
+    provider: FakeProvider, code: str, location: str | None
+) -> None:
+    headers = {"Location": location} if location else {}
+    provider.answer = Script(failing(307, code, headers=headers))
+    async with client(provider) as asked:
+        error = await refusal(asked)
+    assert isinstance(error, RequestRejectedError)
+    assert error.stops_everything
+    assert ("redirects to api.example," in str(error)) is bool(location)
+    assert len(provider.calls) == 1
+
+
+async def test_a_reply_that_is_too_large_is_not_paid_for_again(provider: FakeProvider) -> None:
+    provider.answer = Script(lambda: completion("7" + " " * (2 << 20)))
+    async with client(provider) as asked:
+        error = await refusal(asked)
+    assert isinstance(error, RequestRejectedError)
+    assert not error.stops_everything  # another document's may be small
+    assert str(error).startswith("the model's provider sends replies of more than 1,")
+    assert len(provider.calls) == 1
+
+
+async def test_vectors_may_be_as_large_as_their_texts_are_many(provider: FakeProvider) -> None:
+    provider.embed = lambda texts: web.Response(body=b" " * (1 << 19) * len(texts))
+
+    async def embedding(texts: int) -> ProviderError:
+        sent = Errand(lambda: {"input": ["a"] * texts}, lambda: True, lambda: True, Line(), 1)
+        with pytest.raises(ProviderError) as raised:
+            await asked.embed("m", sent)
+        return raised.value
+
+    async with client(provider, attempts=1) as asked:
+        assert "are not embeddings" in str(await embedding(2))
+        assert "more than 3,145,728 bytes" in str(await embedding(8))
+    assert len(provider.embedded) == 2
+
+
 async def test_calls_in_flight_are_bounded(provider: FakeProvider) -> None:
     gate = Gate(Script(seven))
     provider.answer = gate

@@ -126,8 +126,10 @@ class Authority:
             await runner.cleanup()
 
 
-async def _hello(_: web.Request) -> web.Response:
-    return web.json_response({"said": "hello"})
+async def _hello(request: web.Request) -> web.Response:
+    assert request.transport
+    peer = request.transport.get_extra_info("peername")
+    return web.json_response({"said": "hello"}, headers={"x-peer": str(peer[1])})
 
 
 @pytest.fixture
@@ -158,6 +160,15 @@ async def test_a_certificate_that_is_trusted_is_taken(
     async with authority.serving() as address, client(f"https://{address}/v1", **given) as asked:
         reply = await asked.post("/chat/completions", {})
     assert (reply.status, reply.content) == (200, b'{"said": "hello"}')
+
+
+async def test_a_connection_with_tls_is_used_again(authority: Authority) -> None:
+    async with (
+        authority.serving() as address,
+        client(f"https://{address}/v1", ca_file=authority.file) as asked,
+    ):
+        peers = {(await asked.post("/chat/completions", {})).headers["x-peer"] for _ in range(5)}
+    assert len(peers) == 1
 
 
 @pytest.mark.parametrize("setting", ["ca_file", "SSL_CERT_FILE"])

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, HttpUrl, SecretStr, field_validator
+from pydantic import ByteSize, Field, HttpUrl, SecretStr, field_validator
 
 from rerankd_server.config.base import Table
 from rerankd_server.scoring.base_url import clean_base_url
+from rerankd_server.scoring.key_file import clean_key
 
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -73,6 +74,12 @@ class ProviderSettings(Table):
         le=10,
         description="most attempts at one call, beside those that teach what its model takes",
     )
+    max_reply_bytes: ByteSize | None = Field(
+        None,
+        ge=1024,
+        description="most bytes of a reply, unpacked; a larger one is refused "
+        "(default: several times what the call can need)",
+    )
     longest_wait: float = Field(
         60.0, ge=0, le=3600, description="seconds: a longer Retry-After is handed to the caller"
     )
@@ -119,12 +126,7 @@ class ProviderSettings(Table):
     @field_validator("api_key")
     @classmethod
     def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        # Mounted secrets end in a newline; files of variables keep the quotes.
-        key = value.get_secret_value().strip().strip("'\"").strip() if value else ""
-        if key.lower().startswith("bearer "):
-            raise ValueError('begins with "Bearer"; give the key alone')
-        if not key.isascii() or not key.isprintable() or " " in key:
-            raise ValueError("holds characters that no key has")
+        key = clean_key(value.get_secret_value()) if value else ""
         return SecretStr(key) if key else None
 
     @field_validator("allow_models", mode="before")

@@ -15,6 +15,7 @@ from rerankd_server.errors import (
 )
 from rerankd_server.scoring.error_report import UNKNOWN, ErrorReport
 from rerankd_server.scoring.parameters import MAX_TOKENS, MORE_TOKENS, named_parameters
+from rerankd_server.scoring.redirects import quotes
 from rerankd_server.scoring.retrying import PassingError
 
 
@@ -186,10 +187,27 @@ def error_of(
     number = str(report.status) if report.status else "with an error"
     what = f"answers {number} {report.code}" if report.code else f"answers {number}"
     return (
-        _answer(report.status, said, f"{who} {what}")
+        _redirect(report, sent, f"{who} answers {number}")
+        or _answer(report.status, said, f"{who} {what}")
         or _of_account(report.status, said, f"{who} {what}", key_from)
         or _passing(report, said, what, who)
         or _refusal(report, said, f"{who} {what}", own)
+    )
+
+
+def _redirect(report: ErrorReport, sent: str, what: str) -> Exception | None:
+    """Return the error of a call that is to be sent elsewhere: whatever the rest says, it is not.
+
+    The host is named unless a part of it was in the call.
+    """
+    if not 300 <= report.status < 400:
+        return None
+    host = report.redirects_to
+    if host is None:
+        return _rejected(f"{what}, which answers no call; set `base_url` to where the API is")
+    to = f" to {host}" if host and not quotes(host, sent) else ""
+    return _rejected(
+        f"{what}: it redirects{to}, and nothing is sent there; set `base_url` to where the API is"
     )
 
 
@@ -235,11 +253,6 @@ def _passing(report: ErrorReport, said: _Said, what: str, who: str) -> Exception
 def _refusal(report: ErrorReport, said: _Said, what: str, own: Sequence[str]) -> Exception:
     """Return the error of a call that is refused, now and later."""
     status = report.status
-    if 300 <= status < 400:
-        return _rejected(
-            f"{what}: it redirects to another address, and nothing is sent there; set `base_url` "
-            "to where the API is"
-        )
     if said(_PLAIN_HTTP):
         return _rejected(f"{what}: it wants https; write `base_url` with https://")
     names = _named(report)

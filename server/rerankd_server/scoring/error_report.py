@@ -11,8 +11,10 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
+
+from rerankd_server.scoring.redirects import target
 
 LONGEST_PAUSE = 600.0
 """Seconds: a provider that asks for more is asked again after this."""
@@ -22,7 +24,8 @@ _MOST_SECONDS = 10**9
 UNKNOWN = 0
 """The status of an error that came under status 200 and names none."""
 
-_MOST_BYTES = 1 << 18
+MOST_BYTES = 1 << 18
+"""Of an error, so many are read."""
 _MOST_NODES = 2000
 _DEEPEST = 20
 _MOST_WORDS = 4000
@@ -90,6 +93,9 @@ class ErrorReport:
     """Seconds until the provider may be asked again, where its headers or members say so."""
     said_pauses: Sequence[tuple[str, float]] = ()
     """The same where words say so, with those words: they may quote what was sent."""
+    redirects_to: str | None = None
+    """The host that a redirect names, empty where it names none; None where it is no redirect. It
+    may quote what was sent."""
 
     @property
     def code(self) -> str:
@@ -115,11 +121,12 @@ class _Found:
 
 def read_report(status: int, headers: Mapping[str, str], body: bytes) -> ErrorReport:
     """Return what a reply of HTTP's `status` says."""
-    written = body[:_MOST_BYTES].decode("utf-8-sig", "replace")
+    written = body[:MOST_BYTES].decode("utf-8-sig", "replace")
     event = _EVENT.match(written)
     begin = event.end() if event else len(written) - len(written.lstrip())
     decoded = _json(written, begin)
-    return report_of(status, headers, written if decoded is None else decoded[0])
+    report = report_of(status, headers, written if decoded is None else decoded[0])
+    return replace(report, redirects_to=target(headers)) if 300 <= status < 400 else report
 
 
 def report_of(status: int, headers: Mapping[str, str], value: object) -> ErrorReport:

@@ -7,14 +7,17 @@ wrong on the way is a TransportError, never a defect of ours.
 import asyncio
 import logging
 import ssl
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rerankd_server.background import Background
 from rerankd_server.logs import log_defect
-from rerankd_server.scoring.base_url import host_of, is_loopback, path_and_query, shown
+from rerankd_server.scoring.base_url import path_and_query, shown
+from rerankd_server.scoring.key_file import KeyFile
+from rerankd_server.scoring.proxy import proxy_for
+from rerankd_server.scoring.reply_size import MOST, TooLargeError, most_bytes
 from rerankd_server.scoring.retrying import THE_PROVIDER
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 OPENAI = "https://api.openai.com/v1"
 """OpenAI's own endpoint."""
 
+_KEY_REFUSED = 401
+"""HTTP's status."""
 _NO_KEY = "none"
 """Sent where no key is set: local servers ask for none, and the SDK insists on one."""
 
@@ -34,6 +39,8 @@ class Endpoint:
     base_url: str | None = None
     """None means OpenAI's own."""
     api_key: str | None = field(default=None, repr=False)
+    key_file: Path | None = None
+    """Where the key is from, and another one may come from later."""
     key_header: str = ""
     """The header that carries the key as it is; empty for `Authorization: Bearer`."""
     ca_file: Path | None = None
@@ -42,6 +49,8 @@ class Endpoint:
     """Seconds for one attempt."""
     attempts: int = 3
     """Most calls for one prompt, the first included; at least 1."""
+    max_reply_bytes: int | None = None
+    """Most bytes of a reply, unpacked; None for what fits the call."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent with every call; they may hold a key, too."""
     who: str = THE_PROVIDER
@@ -53,6 +62,11 @@ class Endpoint:
     def address(self) -> str:
         """Where it is, as messages may show it."""
         return shown(self.base_url or OPENAI)
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What is sent with every call and may be a key."""
+        return [value for value in (self.api_key, *self.headers.values()) if value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +91,7 @@ class HttpClient:
         self._loading: asyncio.Task[openai.AsyncOpenAI] | None = None
         self._options: Any = {}
         """Of each call."""
+        self._key_file = KeyFile(endpoint.key_file, endpoint.api_key) if endpoint.key_file else None
 
     async def load(self) -> "openai.AsyncOpenAI":
         """Load the SDK, which takes most of a second, in a thread of its own; gives its client."""
@@ -93,16 +108,39 @@ class HttpClient:
             await self._loading.result().close()
 
     async def post(self, path: str, body: Mapping[str, Any]) -> Response:
-        """Send `body` to `path` and return the reply, whatever its status.
+        """Send `body` to `path` and return the reply, whatever its status; of an error, a part.
 
-        Raises TransportError where no whole reply comes in time.
+        It is sent again where the key is refused, and its file holds another one by now. Raises
+        TransportError where no whole reply comes in time, and TooLargeError where it is larger than
+        it may be.
         """
+        await self._look_at_key()
+        response = await self._post(path, body)
+        if response.status == _KEY_REFUSED and await self._look_at_key(for_sure=True):
+            response = await self._post(path, body)
+        return response
+
+    async def _look_at_key(self, *, for_sure: bool = False) -> bool:
+        """Take the key that its file holds by now. Returns whether that is another one."""
+        key = self._key_file and self._key_file.changed(for_sure=for_sure)
+        if not key:
+            return False
+        self.endpoint = replace(self.endpoint, api_key=key)
+        self._use(await self.load(), key)
+        return True
+
+    def _use(self, client: "openai.AsyncOpenAI", key: str) -> None:
+        """Have all calls bear `key`."""
+        client.api_key = key
+        if header := self.endpoint.key_header:
+            self._options = {"headers": {**self._options["headers"], header: key}}
+
+    async def _post(self, path: str, body: Mapping[str, Any]) -> Response:
         import httpx2  # noqa: PLC0415  # slow; loaded by now
         import openai  # noqa: PLC0415
 
-        from rerankd_server.scoring.transport_errors import describe, is_known  # noqa: PLC0415
-
         client, endpoint = await self.load(), self.endpoint
+        MOST.set(endpoint.max_reply_bytes or most_bytes(body))
         try:
             # The SDK's own time-out starts anew with every byte. Its typed methods would take half
             # as much time again, for checking a request and a reply that we check ourselves.
@@ -112,6 +150,8 @@ class HttpClient:
                 )
         except openai.APIStatusError as error:
             reply = error.response
+        except TooLargeError:
+            raise
         except asyncio.CancelledError as error:
             if _is_cancelled():
                 raise
@@ -119,27 +159,38 @@ class HttpClient:
             what = f"gives no answer: the connection to {endpoint.address} was given up"
             raise TransportError(what) from error
         except Exception as error:  # noqa: BLE001  # the transport raises all sorts of things
-            if not is_known(error):
-                log_defect(error)  # it fails the provider all the same, but may be ours
-            raise TransportError(describe(error, endpoint.address, endpoint.timeout)) from None
+            raise self._told(error) from None
         return Response(reply.status_code, reply.headers, reply.content)
+
+    def _told(self, error: Exception) -> TransportError:
+        """Return what `error` says the provider does."""
+        from rerankd_server.scoring.transport_errors import describe, is_known  # noqa: PLC0415
+
+        if not is_known(error):
+            log_defect(error)  # it fails the provider all the same, but may be ours
+        return TransportError(describe(error, self.endpoint.address, self.endpoint.timeout))
 
     def _load(self) -> "openai.AsyncOpenAI":
         """Import the SDK and build its client. The SDK's own retries are off: ours are counted."""
-        import openai  # noqa: PLC0415  # slow
+        import httpx2  # noqa: PLC0415  # slow
+        import openai  # noqa: PLC0415
 
-        async def turn(_: object) -> None:
-            await self._background.turn()
+        from rerankd_server.scoring.transport import Transport  # noqa: PLC0415
+        from rerankd_server.scoring.unpacking import ACCEPTED  # noqa: PLC0415
 
         endpoint = self.endpoint
         logging.getLogger("openai").setLevel(logging.CRITICAL)  # at debug level it logs prompts
         # None would have the SDK read its own variable.
         base_url, query = path_and_query(endpoint.base_url or OPENAI)
-        host = host_of(base_url)
         key, headers = endpoint.api_key or _NO_KEY, dict[str, Any](endpoint.headers)
         if endpoint.key_header:
             headers = {endpoint.key_header: key, **headers}
             self._options = {"headers": {"Authorization": openai.Omit()}}
+        certificates = (
+            ssl.create_default_context(cafile=endpoint.ca_file)
+            if endpoint.ca_file
+            else httpx2.create_ssl_context()
+        )
         return openai.AsyncOpenAI(
             api_key=key,
             base_url=base_url,
@@ -147,23 +198,15 @@ class HttpClient:
             max_retries=0,
             default_headers=headers,
             default_query=query,
-            http_client=openai.DefaultAioHttpClient(
-                timeout=endpoint.timeout,
+            http_client=httpx2.AsyncClient(
+                # Replies that come together are read one by one.
+                transport=Transport(certificates, proxy_for(base_url), self._background.turn),
+                headers={"Accept-Encoding": ACCEPTED},
                 # A redirect would take the texts, and maybe the key, to another host.
                 follow_redirects=False,
-                verify=ssl.create_default_context(cafile=endpoint.ca_file)
-                if endpoint.ca_file
-                else True,
-                # What is on this machine is not looked for behind a proxy.
-                mounts={f"all://{_bracketed(host)}": None} if is_loopback(host) else None,
-                # Replies that come together are read one by one.
-                event_hooks={"response": [turn]},
+                timeout=None,
             ),
         )
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _is_cancelled() -> bool:

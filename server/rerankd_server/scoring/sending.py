@@ -11,7 +11,12 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from rerankd_server.errors import KeyRejectedError, ProviderError, QuotaSpentError
+from rerankd_server.errors import (
+    KeyRejectedError,
+    ProviderError,
+    QuotaSpentError,
+    RequestRejectedError,
+)
 from rerankd_server.scoring.answers import Reply
 from rerankd_server.scoring.completion import finish_reason, to_reply
 from rerankd_server.scoring.dispatcher import Dispatcher, Line, Turn
@@ -22,6 +27,7 @@ from rerankd_server.scoring.finish import Finish
 from rerankd_server.scoring.http_client import HttpClient, TransportError
 from rerankd_server.scoring.learning import Learnt
 from rerankd_server.scoring.parameters import LEAST, OURS, Parameters, Takes
+from rerankd_server.scoring.reply_size import TooLargeError
 from rerankd_server.scoring.retrying import PassingError
 from rerankd_server.scoring.scorer import CallsSent
 
@@ -166,6 +172,8 @@ class Sender:
             response = await self._client.post(service.path, body)
         except TransportError as error:
             raise PassingError(str(error), who=who) from None
+        except TooLargeError as error:  # and would be again: it is not paid for twice
+            raise RequestRejectedError(f"{who} {error}") from None
         self.dispatcher.heard(turn, response.headers)
         if 200 <= response.status < 300:
             try:
@@ -182,7 +190,8 @@ class Sender:
         else:
             report = read_report(response.status, response.headers, response.content)
         own = [name for name in body if name not in OURS]
-        meaning = error_of(report, "\n".join(_texts(body)), who, key_from, own)
+        sent = "\n".join((*_texts(body), *self._client.endpoint.secrets))
+        meaning = error_of(report, sent, who, key_from, own)
         if not isinstance(meaning, DeclinedError):
             raise meaning
         if service.declined is None:

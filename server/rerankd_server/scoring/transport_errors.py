@@ -11,6 +11,9 @@ from collections.abc import Iterator
 import aiohttp
 import httpx2
 
+from rerankd_server.scoring.call_ids import WrongReplyError
+from rerankd_server.scoring.unpacking import UnpackError
+
 _HOSTNAME_MISMATCH = (62, 64)
 """OpenSSL's codes of a certificate that is another host's, or another address's."""
 
@@ -32,7 +35,8 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError),
         "gives no answer: {address} breaks off{scheme}",
     ),
-    ((httpx2.DecodingError,), "sends replies that cannot be decompressed, from {address}"),
+    ((UnpackError,), "sends replies that cannot be decompressed, from {address}"),
+    ((WrongReplyError,), "answers another call than the one that was sent, at {address}"),
     ((TimeoutError,), "gives no answer: {address} takes more than {timeout:g} s"),
 )
 """What kinds of exceptions say, the most telling first."""
@@ -43,6 +47,8 @@ _KNOWN = (
     httpx2.HTTPError,
     aiohttp.ClientError,
     aiohttp.http_exceptions.HttpProcessingError,
+    UnpackError,
+    WrongReplyError,
 )
 
 
