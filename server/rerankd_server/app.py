@@ -1,44 +1,48 @@
 """The application: builds the parts, and starts and stops them in order. The only place that wires.
 
-Start: store, scorers, reranker, server, health. Stop: health says NOT_SERVING, no new calls, the
-running ones finish within the grace, what is bought is stored, store and provider close.
+Start: store, scorers, reranker, server, health. Stop: health says NOT_SERVING, all is served for a
+while, no new calls, the running ones finish within the grace, what is bought is stored, store and
+provider close.
 """
 
 import asyncio
-import os
-import socket
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+import structlog
 
 import grpc
 from rerankd_server import __version__
+from rerankd_server.api.admission import Admission
+from rerankd_server.api.arrivals import Arrivals
+from rerankd_server.api.current import SERVICE, Current
 from rerankd_server.api.familiar import Familiar
 from rerankd_server.api.health import Health
-from rerankd_server.api.reflection import serve_reflection
+from rerankd_server.api.intake import Intake
+from rerankd_server.api.listener import add_services, address_of, bind, build_server, is_local
 from rerankd_server.api.replies import Replies
-from rerankd_server.api.service import SERVICE, RerankService
+from rerankd_server.api.service import RerankService
 from rerankd_server.api.validation import Limits
 from rerankd_server.background import Background
 from rerankd_server.caching.leases import Leases
 from rerankd_server.caching.memory import Memory
 from rerankd_server.caching.store import Store
-from rerankd_server.config import LEXICAL, Settings
+from rerankd_server.config import DRAIN, FIXED, LEXICAL, Settings
 from rerankd_server.errors import ConfigError
 from rerankd_server.logs import LogLine, log_defect
 from rerankd_server.menu import Menu
-from rerankd_server.port import cannot_listen
+from rerankd_server.off_loop import OffLoop
 from rerankd_server.providers import endpoint_of
 from rerankd_server.reranker import Reranker
-from rerankd_server.scoring.base_url import is_loopback
 from rerankd_server.scoring.learning import Spent
+
+_log = structlog.get_logger()
 
 _LAST_WORDS = 1.0
 """Seconds that calls get to end in order when their grace is over."""
 
-_LEAST_PING_MS = 5_000
-"""Half of the least that grpc-go's clients send at."""
+_WITHIN_REASON = 2
+"""Times the largest message that is read: what lies between is refused with what to do."""
 
 
 class App:
@@ -57,10 +61,16 @@ class App:
             settings.cache_ttl,
             durability=settings.durability,
         )
-        memory = Memory(self._store, settings.memory_size)
+        self._memory = Memory(self._store, settings.memory_size)
         self._leases = Leases(self._store.folder / "leases", self._store.condition)
         self._background = Background()
-        self._menu = Menu(settings, memory, self._leases, self._background)
+        self._off_loop = OffLoop(self._background)
+        self._menu = self._make_menu(settings)
+        self._former: dict[Menu, asyncio.Task[None]] = {}
+        """Those that other settings made, of which calls may be under way; and what ends them."""
+        self._spent_before: dict[tuple[str, str], Spent] = {}
+        """By those that have ended."""
+        self._admission = Admission(settings.max_bytes_in_flight, settings.max_calls)
         self._health = Health()
         self._hurry = asyncio.Event()
         self._server: grpc.aio.Server | None = None
@@ -72,38 +82,27 @@ class App:
         await self._store.open()
         # Whoever ended between a commit and its word of it has left others with what it replaced.
         self._store.epoch.advance()
-        reranker = Reranker(self._menu.models, settings.partial_interval)
-        limits = Limits(
-            settings.max_documents, settings.max_query_chars, settings.max_message_bytes
-        )
-        recent = settings.recent_size // 2
-        service = RerankService(
-            reranker,
-            Replies(recent, self._store.freshness.is_fresh),
-            Familiar(recent, limits, self._store.freshness.are_fresh),
-            lambda: self._store.epoch.now,
-            self._background.make_way,
-            limits,
-            settings.deadline_margin,
-            settings.time_limit,
-        )
-        self._server = _build_server(service, self._health, limits, self._shares_port)
+        self._current = Current(self._make_service())
+        largest = _WITHIN_REASON * settings.max_message_bytes
+        self._server = build_server(largest, self._shares_port)
+        arrivals = Arrivals(self._admission, largest, settings.message_timeout)
+        intake = Intake(self._server, self._admission, arrivals, largest)
+        add_services(self._current, self._health, intake)
         try:
-            port = _bind(self._server, settings.listen)
+            port = bind(self._server, settings.listen)
         except ConfigError:
             await self._store.close()
             raise
-        self.address = _address(settings.listen, port)
+        self.address = address_of(settings.listen, port)
         await self._server.start()
         self._health.report(SERVICE, works=True)
-        for condition in (self._store.condition, self._menu.providers.condition):
-            condition.watch(self._report)
-        self._warming = asyncio.gather(*map(_tell_defect, self._menu.slow_to_load()))
+        self._store.condition.watch(self._report)
+        self._begin_with_menu()
 
     async def introduction(self) -> Sequence[LogLine]:
         """Give what the log is to say of a server that has started; its last line says "ready"."""
         lines = []
-        if not _is_local(self.address):
+        if not is_local(self.address):
             what = (
                 "other machines can reach this server, and calls are neither encrypted nor checked"
             )
@@ -124,6 +123,65 @@ class App:
         }
         return [*lines, LogLine("info", "ready", ready)]
 
+    def reload(self, settings: Settings) -> None:
+        """Go by `settings` from the next call on; what is under way goes on by the former ones.
+
+        Raises ConfigError where they cannot be gone by: then nothing changes. What only a restart
+        can change stays as it is, and the log says so.
+        """
+        fixed = {name: getattr(self.settings, name) for name in FIXED}
+        waiting = sorted(name for name, value in fixed.items() if getattr(settings, name) != value)
+        settings = settings.model_copy(update=fixed)
+        menu = self._make_menu(settings)
+        retiring = asyncio.create_task(self._retire(self._menu, self.settings.time_limit))
+        self._former[self._menu] = retiring
+        self.settings, self._menu = settings, menu
+        self._current.service = self._make_service()
+        self._begin_with_menu()
+        _log.info("settings read again", models=list(settings.catalogue))
+        if waiting:
+            _log.warning("some settings change with the next start only", settings=waiting)
+
+    async def former_ended(self) -> None:
+        """Wait until nothing goes by former settings any more."""
+        await asyncio.gather(*self._former.values())
+
+    def _make_menu(self, settings: Settings) -> Menu:
+        return Menu(settings, self._memory, self._leases, self._background, self._off_loop)
+
+    def _make_service(self) -> RerankService:
+        """Make the service, with nothing in its response caches."""
+        settings, freshness = self.settings, self._store.freshness
+        limits = Limits(
+            settings.max_documents, settings.max_query_chars, settings.max_message_bytes
+        )
+        recent = settings.recent_size // 2
+        return RerankService(
+            Reranker(self._menu.models, settings.partial_interval, self._off_loop),
+            Replies(recent, freshness.is_fresh),
+            Familiar(recent, limits, freshness.are_fresh),
+            lambda: self._store.epoch.now,
+            self._background.make_way,
+            limits,
+            settings.deadline_margin,
+            settings.time_limit,
+            off_loop=self._off_loop,
+            admission=self._admission,
+        )
+
+    async def _retire(self, menu: Menu, seconds: float) -> None:
+        """End `menu` when all calls that came to it are over, which take at most `seconds`."""
+        await asyncio.sleep(seconds)
+        await asyncio.gather(*(cache.drain() for cache in menu.caches))
+        await menu.close()
+        del self._former[menu]
+        _add_up(self._spent_before, menu)
+
+    def _begin_with_menu(self) -> None:
+        """Tell of the menu's providers, and load what is slow to load."""
+        self._menu.providers.condition.watch(self._report)
+        self._warming = asyncio.gather(*map(_tell_defect, self._menu.slow_to_load()))
+
     async def warmed_up(self) -> None:
         """Wait until what is slow to load is loaded; calls may come before, and wait for it."""
         assert self._warming is not None
@@ -136,25 +194,49 @@ class App:
         """
         if self._server is None:
             return
-        grace = self.settings.grace
+        for retiring in self._former.values():
+            retiring.cancel()
+        grace, seconds = self.settings.grace, self._drain_seconds()
+        _log.info(
+            "stopping",
+            calls=self._admission.calls,
+            drain=seconds,
+            grace=grace,
+            fix="signal again (Ctrl-C) to end at once",
+        )
         await self._health.close()
+        await self._until_done(None, seconds)
+        await self._admission.close()
         # Refuses new calls from here on; a little longer than the grace, so that calls end by us.
         stopping = asyncio.create_task(self._server.stop(grace + _LAST_WORDS))
         await self._until_done(stopping, grace)
-        for cache in self._menu.caches:
+        caches = [cache for menu in self._menus for cache in menu.caches]
+        for cache in caches:
             cache.dismiss()
         await self._server.stop(_LAST_WORDS)  # also for calls that wait for a slow reader
         await stopping
-        draining = asyncio.gather(*(cache.drain() for cache in self._menu.caches))
+        draining = asyncio.gather(*(cache.drain() for cache in caches))
         await self._until_done(draining, grace)
-        for cache in self._menu.caches:
+        for cache in caches:
             await cache.give_up()
         await draining
         self._leases.close()
         await self._store.close()
-        await self._menu.close()
+        for menu in self._menus:
+            await menu.close()
+        self._off_loop.close()
         if self._warming is not None:
             await self._warming
+
+    def _drain_seconds(self) -> float:
+        """Return for how long to serve on, once the health says NOT_SERVING."""
+        if self.settings.drain is not None:
+            return self.settings.drain
+        return DRAIN if self._health.is_looked_at else 0.0
+
+    @property
+    def _menus(self) -> Sequence[Menu]:
+        return [*self._former, self._menu]
 
     @property
     def spent(self) -> Mapping[tuple[str, str], Spent]:
@@ -162,11 +244,10 @@ class App:
 
         Counts all calls that were sent, also those whose caller left or ran out of time.
         """
-        return {
-            (provider.endpoint.address, name): learnt.spent
-            for provider in self._menu.providers
-            for name, learnt in provider.models.items()
-        }
+        total = dict(self._spent_before)
+        for menu in self._menus:
+            _add_up(total, menu)
+        return total
 
     @property
     def waiting(self) -> int:
@@ -185,11 +266,20 @@ class App:
     def _report(self, part: str, works: bool) -> None:
         self._health.report(f"rerankd.{part}", works)
 
-    async def _until_done(self, work: asyncio.Future[Any], seconds: float) -> None:
+    async def _until_done(self, work: asyncio.Future[Any] | None, seconds: float) -> None:
         """Wait for `work`, but not for longer than `seconds`, and not when in a hurry."""
         hurry = asyncio.create_task(self._hurry.wait())
-        await asyncio.wait({work, hurry}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        both = {hurry} if work is None else {work, hurry}
+        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
+
+
+def _add_up(total: dict[tuple[str, str], Spent], menu: Menu) -> None:
+    """Add to `total` what the menu's models have cost."""
+    for provider in menu.providers:
+        for name, learnt in provider.models.items():
+            model = provider.endpoint.address, name
+            total[model] = total.get(model, Spent()) + learnt.spent
 
 
 async def _tell_defect(work: Awaitable[object]) -> None:
@@ -198,64 +288,3 @@ async def _tell_defect(work: Awaitable[object]) -> None:
         await work
     except Exception as error:  # noqa: BLE001
         log_defect(error)
-
-
-def _build_server(
-    service: RerankService, health: Health, limits: Limits, shares_port: bool
-) -> grpc.aio.Server:
-    # Twice the limit: what lies between is refused by us, with an error that says what to do.
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", 2 * limits.message_bytes),
-            ("grpc.max_send_message_length", 2 * limits.message_bytes),
-            # 1 and two servers share one port, each with half the calls.
-            ("grpc.so_reuseport", int(shares_port)),
-            # Clients may ask for a sign of life this often; gRPC's 5 minutes cut off all who do.
-            ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MS),
-            ("grpc.keepalive_permit_without_calls", 1),
-        ]
-    )
-    service.add_to(server)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-    serve_reflection((SERVICE, health_name), server)
-    return server
-
-
-def _bind(server: grpc.aio.Server, listen: str) -> int:
-    """Give the port that `server` will listen on. Raises ConfigError.
-
-    A unix socket is for this user alone: whoever may write to it may spend money.
-    """
-    if _somebody_listens(listen):
-        raise cannot_listen(listen)
-    umask = os.umask(0o077) if listen.startswith("unix:") else None
-    try:
-        return server.add_insecure_port(listen)
-    except RuntimeError:
-        raise cannot_listen(listen) from None
-    finally:
-        if umask is not None:
-            os.umask(umask)
-
-
-def _somebody_listens(address: str) -> bool:
-    """Whether a unix socket is in use: gRPC would take it over. Ports look after themselves."""
-    if not address.startswith("unix:"):
-        return False
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(address.removeprefix("unix:")) == 0
-
-
-def _is_local(address: str) -> bool:
-    """Whether only this machine can reach `address`."""
-    if address.startswith("unix:"):
-        return True
-    return is_loopback(address.rpartition(":")[0].strip("[]"))
-
-
-def _address(listen: str, port: int) -> str:
-    """Give the address that clients dial, with the port that was really taken."""
-    if listen.startswith("unix:"):
-        return listen
-    return f"{listen.rpartition(':')[0]}:{port}"

@@ -7,6 +7,7 @@ RerankdError
 ├── IncompleteError           a request wants every score, and some cannot be had
 ├── OutOfTimeError            a request wants every score, and its time is over
 ├── ShuttingDownError         the server stopped before the call was answered
+├── ServerBusyError           the server takes no more calls, or bytes, at once
 └── ProviderError             the model's provider did not give a score
     ├── KeyRejectedError      it refuses the key
     ├── RequestRejectedError  it refuses the call itself
@@ -86,6 +87,13 @@ class ShuttingDownError(RerankdError):
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down; call again, or call another one")
+
+
+class ServerBusyError(RerankdError):
+    """The server takes no more at once, or a request takes too long to arrive."""
+
+    retry_after: float = 1.0
+    """Seconds after which a caller may try again."""
 
 
 class ProviderError(RerankdError):

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import structlog
 
@@ -30,6 +30,17 @@ class LogLine:
         getattr(structlog.get_logger(), self.level)(self.event, **self.fields, **more)
 
 
+class _Logger(structlog.make_filtering_bound_logger(logging.DEBUG)):  # type: ignore[misc]
+    """The logger that everyone has, and keeps: `set_level` changes it for all."""
+
+
+def set_level(level: LogLevel) -> None:
+    """Leave out of the log what is below `level`, from now on."""
+    filtering = structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()])
+    for name in get_args(LogLevel):
+        setattr(_Logger, name, getattr(filtering, name))
+
+
 def configure_logs(log_format: LogFormat, level: LogLevel, worker: int | None = None) -> None:
     """Send logs to standard error, a line each: for people (`console`) or machines (`json`).
 
@@ -39,6 +50,7 @@ def configure_logs(log_format: LogFormat, level: LogLevel, worker: int | None = 
     def name_worker(_: object, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         return line if worker is None else {**line, "worker": worker}
 
+    set_level(level)
     renderer: structlog.typing.Processor
     if log_format == "json":
         renderer = structlog.processors.JSONRenderer()
@@ -52,9 +64,7 @@ def configure_logs(log_format: LogFormat, level: LogLevel, worker: int | None = 
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
+        wrapper_class=_Logger,
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -16,6 +16,7 @@ from rerankd_server.caching.refusals import Refusals
 from rerankd_server.caching.room import Room
 from rerankd_server.config import LEXICAL, Settings, recipe
 from rerankd_server.errors import ConfigError
+from rerankd_server.off_loop import OffLoop
 from rerankd_server.providers import MILLION, Providers
 from rerankd_server.reranker import Model
 from rerankd_server.scoring.batched import BatchedScorer
@@ -43,6 +44,7 @@ class Menu:
         memory: Memory,
         leases: Leases | None = None,
         background: Background | None = None,
+        off_loop: OffLoop | None = None,
     ) -> None:
         self.providers = Providers(settings, background)
         self.caches: list[Cached[Any]] = []
@@ -50,6 +52,7 @@ class Menu:
         self._catalogue = settings.catalogue
         self._memory = memory
         self._leases = leases
+        self._off_loop = off_loop or OffLoop()
         self._rooms: dict[str, Room] = {}
         self._scorers: dict[str, Scorer] = {}
         self._leaves: dict[object, Priced[Any]] = {}
@@ -107,7 +110,7 @@ class Menu:
             case recipe.Prior():
                 return PriorScorer()
             case recipe.Lexical():
-                return self._leaf(LexicalScorer())
+                return self._leaf(LexicalScorer(self._off_loop))
             case recipe.Cascade():
                 cheap, careful = map(self._scorer, made.parts)
                 return Cascade(cheap, careful, made.threshold, made.top_k)
@@ -146,7 +149,9 @@ class Menu:
             # What costs nothing is sooner had anew than waited for: it asks for no lease.
             leases, room = (self._leases, self._room(made.provider)) if made else (None, Room())
             refusals = Refusals(self._settings.refused_ttl)
-            cache = Cached(scorer, self._memory, room, leases, refusals)
+            cache = Cached(
+                scorer, self._memory, room, leases, refusals, self._off_loop, is_free=made is None
+            )
             self.caches.append(cache)
             self._leaves[key] = Priced(cache, self.providers.price(made) if made else _FREE)
         return self._leaves[key]

@@ -16,6 +16,7 @@ from rerankd_server.errors import (
     UnknownModelError,
     Violation,
 )
+from rerankd_server.off_loop import OffLoop
 from rerankd_server.scoring.scorer import (
     PENDING,
     Ask,
@@ -33,6 +34,8 @@ from rerankd_server.scoring.scorer import (
 
 _log = structlog.get_logger()
 
+_MANY = 1_000
+"""Documents beyond which a ranking is made off the event loop."""
 _MOST_ERRORS = 3
 """Different errors that one log line holds."""
 _DETAILS = {
@@ -138,10 +141,16 @@ class Reranker:
     With partial results, at least `partial_interval` seconds lie between two rankings.
     """
 
-    def __init__(self, models: Sequence[Model], partial_interval: float = 0.05) -> None:
+    def __init__(
+        self,
+        models: Sequence[Model],
+        partial_interval: float = 0.05,
+        off_loop: OffLoop | None = None,
+    ) -> None:
         self.models: Mapping[str, Model] = {model.name: model for model in models}
         self.default = models[0]
         self._partial_interval = partial_interval
+        self._off_loop = off_loop or OffLoop()
 
     def recall(self, request: RerankRequest) -> Ranking | None:
         """Give the ranking of `request` at once, where every score is in memory, or else None.
@@ -203,9 +212,8 @@ class Reranker:
             else:
                 async with _until(stop):
                     await board.follow(progress)
-        board.tell()
-        board.check()
-        yield board.ranking(is_final=True, oldest=board.oldest())
+        is_large = len(request.documents) > _MANY
+        yield await self._off_loop.run(board.final) if is_large else board.final()
 
     def find(self, name: str) -> Model:
         """Give the model called `name`, or the default for "". Raises UnknownModelError."""
@@ -329,6 +337,12 @@ class _Board:
             self._used() if is_final else self._usage,
             oldest,
         )
+
+    def final(self) -> Ranking:
+        """Order what is known in the end. Raises what makes the request fail; see `check`."""
+        self.tell()
+        self.check()
+        return self.ranking(is_final=True, oldest=self.oldest())
 
     def _used(self) -> Usage:
         """Return all usage, with the calls that were sent and are left behind without an answer."""

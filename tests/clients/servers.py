@@ -15,7 +15,7 @@ from aiohttp import web
 
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
-from rerankd_server.api.service import SERVICE
+from rerankd_server.api.current import SERVICE
 from rerankd_server.reranker import Ranking, Reranker, RerankRequest
 from support.network import listening, proxy
 from support.provider import Call, FakeProvider, completion, failure, fake_provider

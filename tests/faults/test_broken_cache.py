@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rerankd_server.api.service import SERVICE
+from rerankd_server.api.current import SERVICE
 from support.process import ServeProcess, serving
 from support.provider import FakeProvider
 from support.server import NOT_SERVING, SERVING, Stub, ask, health, stub_of

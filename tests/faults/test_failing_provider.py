@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
-from rerankd_server.api.service import SERVICE
+from rerankd_server.api.current import SERVICE
 from rerankd_server.app import App
 from support.provider import Call, FakeProvider, Gate, completion, fails, failure, label_in
 from support.server import NOT_SERVING, SERVING, Stub, ask, health, running, stub_of

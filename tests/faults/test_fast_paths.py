@@ -25,9 +25,9 @@ from google.protobuf.message import DecodeError
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.api.call import Call as Asked
+from rerankd_server.api.current import SERVICE
 from rerankd_server.api.familiar import Familiar
 from rerankd_server.api.replies import Replies
-from rerankd_server.api.service import SERVICE
 from rerankd_server.caching.haste import Haste
 from support.provider import Call, FakeProvider, completion
 from support.server import running

@@ -9,6 +9,7 @@ import pytest
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.api import service, validation
+from rerankd_server.api.current import SERVICE
 from rerankd_server.caching.haste import Haste
 from support.provider import FakeProvider, Gate, completion, embeddings_by, label_in
 from support.server import Stub, ask, running, stub_of
@@ -225,7 +226,7 @@ async def test_what_cannot_be_read_is_refused(provider: FakeProvider, tmp_path: 
         running(tmp_path, base_url=provider.base_url) as app,
         grpc.aio.insecure_channel(app.address) as channel,
     ):
-        method: Any = channel.unary_unary(f"/{service.SERVICE}/RerankOnce")
+        method: Any = channel.unary_unary(f"/{SERVICE}/RerankOnce")
         for _ in range(2):
             with pytest.raises(grpc.aio.AioRpcError, match="is no message of the API's") as caught:
                 await method(b"\xff\xff")

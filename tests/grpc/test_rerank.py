@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import grpc
 from rerankd.v1 import rerank_pb2 as pb
-from rerankd_server.api.service import SERVICE
+from rerankd_server.api.current import SERVICE
 from rerankd_server.errors import ConfigError
 from support.provider import Call, FakeProvider, Gate, completion, failure, label_in
 from support.server import Stub, ask, running, stub_of

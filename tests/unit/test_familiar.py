@@ -227,3 +227,23 @@ def test_they_are_bounded() -> None:
     kept = world.familiar._kept
     held = [*kept._young.values(), *kept._old.values()]
     assert 10_000 <= sum(len(data) for each in held for data in each.scores) <= 64 << 10
+
+
+@pytest.mark.parametrize("field", ["query", "instruction"])
+def test_long_queries_and_instructions_take_their_room(field: str) -> None:
+    """Each character of this one takes four bytes."""
+    world = World(room=ROOM)
+    texts = [f"{n}" + "\U0001f41d" * 16_000 for n in range(40)]
+    for text in texts:
+        world.ask("a", **{field: text})
+    known = sum(world.ask("a", **{field: text}) is not None for text in texts[::-1])
+    assert 1 <= known <= ROOM // 64_000
+
+
+def test_long_ids_take_their_room() -> None:
+    """They are there twice: as they came, and as they are answered."""
+    world = World(room=ROOM)
+    named = [pb.Document(text="a", id=f"{number}" + "x" * 64_000) for number in range(5)]
+    for documents, is_known in ((named, False), (named[:3], True)):
+        assert world.ask(*documents) is None
+        assert (world.ask(*documents) is not None) is is_known

@@ -106,6 +106,7 @@ def test_every_setting_is_classified() -> None:
         "prices",
         "timeout",
         "attempts",
+        "max_reply_bytes",
         "longest_wait",
         "concurrency",
         "requests_per_minute",
@@ -120,10 +121,15 @@ def test_every_setting_is_classified() -> None:
         "max_query_chars",
         "max_documents",
         "max_message_bytes",
+        "max_bytes_in_flight",
+        "max_calls",
+        "message_timeout",
         "time_limit",
         "deadline_margin",
         "partial_interval",
+        "drain",
         "grace",
+        "idle_timeout",
     }
     assert set(Settings.model_fields) == in_key | shows_in_the_text | changes_no_score
 

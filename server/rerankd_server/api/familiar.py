@@ -5,6 +5,7 @@ object, is checked, or is hashed. To find it by its bytes takes a third of the t
 takes, and its room, so this holds far fewer pairs than `Memory`, whose scores it shares.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,8 +20,9 @@ from rerankd_server.caching.generations import Generations
 from rerankd_server.reranker import Ranking
 from rerankd_server.scoring.scorer import Score
 
-_ENTRY, _DOCUMENT = 1_000, 380
-"""Bytes that a query takes, and each of its documents beside its own, as measured."""
+_ENTRY, _DOCUMENT, _ID = 1_000, 380, 120
+"""Bytes that a query takes beside its texts, and each document and id beside its own, as
+measured."""
 
 
 def _view() -> Any:
@@ -126,7 +128,8 @@ class Familiar:
             return
         query = self._kept.get(call.asked)
         if query is None or query.epoch != call.epoch or not query.agrees(found, pairs):
-            query = _Query({}, {}, {}, _ENTRY, call.epoch)
+            texts = sum(map(sys.getsizeof, call.asked))  # a character takes up to four bytes
+            query = _Query({}, {}, {}, _ENTRY + texts, call.epoch)
         size = query.size
         for data, score, pair, document in zip(
             call.view.documents, found, pairs, documents, strict=True
@@ -136,5 +139,6 @@ class Familiar:
             query.scores[data] = query.pairs.setdefault(pair, score)
             if document.id:
                 query.ids[data] = document.id
+                size += _ID + sys.getsizeof(document.id)
             size += _DOCUMENT + len(data)
         self._kept.put(call.asked, query._replace(size=size))

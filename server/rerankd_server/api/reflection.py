@@ -4,16 +4,17 @@ from collections.abc import Sequence
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-import grpc
+from rerankd_server.api.intake import Intake
 
 
-def serve_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
+def serve_reflection(services: Sequence[str], intake: Intake) -> None:
     """Describe `services`, full names, and reflection itself."""
-    reflection.enable_server_reflection(
-        (*services, reflection.SERVICE_NAME), server, pool=_Symbols()
+    servicer = reflection.aio.ReflectionServicer(
+        (*services, reflection.SERVICE_NAME), pool=_Symbols()
     )
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, intake)
 
 
 class _Symbols:

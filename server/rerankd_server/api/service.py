@@ -2,28 +2,36 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import structlog
 from google.protobuf.message import DecodeError
 
-import grpc
 from rerankd.v1 import rerank_pb2 as pb
+from rerankd_server.api.admission import Admission
 from rerankd_server.api.call import Call
-from rerankd_server.api.familiar import Familiar
+from rerankd_server.api.familiar import Familiar, Known
+from rerankd_server.api.intake import COPIES, LARGE
 from rerankd_server.api.replies import Replies
-from rerankd_server.api.status import Context, statuses
+from rerankd_server.api.status import Context
 from rerankd_server.api.validation import Limits, documents_of, to_domain
 from rerankd_server.api.writing import write
 from rerankd_server.errors import InvalidRequestError, Violation
+from rerankd_server.off_loop import OffLoop
 from rerankd_server.reranker import Ranking, Reranker, RerankRequest
 from rerankd_server.scoring.scorer import Usage
 
-SERVICE = pb.DESCRIPTOR.services_by_name["RerankService"].full_name
-
-_LETTING_GO = 20e-6
+_MANY = 1_000
+"""Documents beyond which a request is read and answered off the event loop, as a large one is: all
+of that takes some milliseconds."""
+_DOCUMENT = 1_300
+"""Bytes of memory that each of many documents takes beside its text, as measured."""
+_LEAST_OF_MANY = 4 * _MANY
+"""Bytes that so many documents take at least."""
+_LETTING_GO = 30e-6
 """Seconds to let go of a document that is still being scored: about twice what was measured."""
 
 
@@ -45,6 +53,9 @@ class RerankService:
         limits: Limits,
         margin: float,
         time_limit: float,
+        *,
+        off_loop: OffLoop,
+        admission: Admission,
     ) -> None:
         self._reranker = reranker
         self._replies = replies
@@ -54,62 +65,76 @@ class RerankService:
         self._limits = limits
         self._margin = margin
         self._time_limit = time_limit
+        self._off_loop = off_loop
+        self._admission = admission
         self._log = structlog.get_logger().bind()
-
-    def add_to(self, server: grpc.aio.Server) -> None:
-        """Serve it there. Requests are read, and answers written, here."""
-        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "Rerank": grpc.unary_stream_rpc_method_handler(self.rerank),
-            "RerankOnce": grpc.unary_unary_rpc_method_handler(self.rerank_once),
-            "ListModels": grpc.unary_unary_rpc_method_handler(
-                self.list_models,
-                pb.ListModelsRequest.FromString,
-                pb.ListModelsResponse.SerializeToString,
-            ),
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
 
     # Written out rather than yielded: a generator that is left at a `yield` is closed by nobody.
     async def rerank(self, data: bytes, context: Context) -> None:
         """Stream rankings; see the proto."""
-        async with statuses(context):
-            call = Call(data, self._epoch())
-            if known := self._known(call):
-                await context.write(known)
+        call = Call(data, self._epoch())
+        with ExitStack() as room:
+            asked = await self._at_once(call, room)
+            if isinstance(asked, bytes):
+                await context.write(asked)
                 return
-            question = self._read(call)
-            if recalled := self._reranker.recall(question.asked):
-                await context.write(self._final(question, recalled))
-                return
-            seconds = self._seconds(context, question)
-            async with aclosing(self._reranker.rerank(question.asked, seconds)) as rankings:
+            seconds = self._seconds(context, asked)
+            async with aclosing(self._reranker.rerank(asked.request, seconds)) as rankings:
                 async for each in rankings:
-                    final = self._final(question, each) if each.is_final else None
-                    await context.write(final or question.answer(each))
+                    message = await self._written(asked, each)
+                    if each.is_final:
+                        message = self._final(asked, each, message)
+                    await context.write(message)
 
     async def rerank_once(self, data: bytes, context: Context) -> bytes:
         """Give the final ranking; see the proto."""
-        async with statuses(context):
-            call = Call(data, self._epoch())
-            if known := self._known(call):
-                return known
-            question = self._read(call)
-            if recalled := self._reranker.recall(question.asked):
-                return self._final(question, recalled)
-            asked = replace(question.asked, partial_results=False)
-            seconds = self._seconds(context, question)
-            async with aclosing(self._reranker.rerank(asked, seconds)) as rankings:
-                return self._final(question, await anext(rankings))
+        call = Call(data, self._epoch())
+        with ExitStack() as room:
+            asked = await self._at_once(call, room)
+            if isinstance(asked, bytes):
+                return asked
+            request = replace(asked.request, partial_results=False)
+            seconds = self._seconds(context, asked)
+            async with aclosing(self._reranker.rerank(request, seconds)) as rankings:
+                ranking = await anext(rankings)
+                return self._final(asked, ranking, await self._written(asked, ranking))
 
-    def _known(self, call: Call) -> bytes | None:
-        """Give the answer, where it is the same as before, or made of familiar documents alone."""
+    async def _at_once(self, call: Call, room: ExitStack) -> "bytes | _Question":
+        """Return the answer, where all scores are in memory, or else what is asked.
+
+        In `room` is what many documents take. Raises InvalidRequestError, UnknownModelError or
+        ServerBusyError.
+        """
         if reply := self._replies.find(call):
             self._tell(call, reply.model, reply.usage)
             return reply.message
-        if (known := self._familiar.find(call)) is None:
-            return None
+        known = None if len(call.data) > LARGE else self._familiar.find(call)
+        is_large = _is_large(call)
+        if known is not None:
+            answer = partial(self._reuse, known)
+            ranking, message = await self._off_loop.run(answer) if is_large else answer()
+            return self._answered(call, ranking, message)
+        if is_large:
+            # As far as is known before it is read: long documents are few.
+            documents = len(call.view.documents) if call.view else self._limits.documents
+            memory = _DOCUMENT * min(documents, self._limits.documents)
+            memory += (COPIES - 1) * len(call.data)
+            await self._admission.work(memory)
+            room.callback(self._admission.worked, memory)
+            return await self._off_loop.run(partial(self._read, call))
+        question = self._read(call)
+        if recalled := self._reranker.recall(question.request):
+            return self._final(question, recalled, question.answer(recalled))
+        return question
+
+    def _reuse(self, known: Known) -> tuple[Ranking, bytes]:
         ranking = self._reranker.reuse(known.scores, known.model, known.top_n)
-        return self._answered(call, ranking, write(ranking, known.ids, known.echoes))
+        return ranking, write(ranking, known.ids, known.echoes)
+
+    async def _written(self, question: "_Question", ranking: Ranking) -> bytes:
+        """Return the message that answers with `ranking`."""
+        answer = partial(question.answer, ranking)
+        return await self._off_loop.run(answer) if question.is_large else answer()
 
     def _read(self, call: Call) -> "_Question":
         """Read a request. Raises InvalidRequestError or UnknownModelError."""
@@ -120,12 +145,13 @@ class RerankService:
             raise InvalidRequestError([wrong]) from None
         documents = documents_of(request, self._limits)
         asked = to_domain(request, documents, len(call.data), self._limits, self._reranker.find)
-        return _Question(call, request, documents, asked)
+        is_large = len(documents) > _MANY or len(call.data) > LARGE
+        return _Question(call, documents, asked, request.return_documents, is_large)
 
-    def _final(self, question: "_Question", ranking: Ranking) -> bytes:
-        """Write the answer, and remember it."""
+    def _final(self, question: "_Question", ranking: Ranking, message: bytes) -> bytes:
+        """Remember the final answer, and give it."""
         self._familiar.keep(question.call, question.documents, ranking)
-        return self._answered(question.call, ranking, question.answer(ranking))
+        return self._answered(question.call, ranking, message)
 
     def _answered(self, call: Call, ranking: Ranking, message: bytes) -> bytes:
         """Remember `message`, and give it."""
@@ -180,17 +206,27 @@ class RerankService:
         )
 
 
+def _is_large(call: Call) -> bool:
+    """Whether to read a request would hold up other calls, as far as can be told before."""
+    if call.view is not None:
+        return len(call.view.documents) > _MANY
+    return len(call.data) > min(LARGE, 16 * _LEAST_OF_MANY)
+
+
 class _Question(NamedTuple):
     """A valid request, as it came and as it is understood."""
 
     call: Call
-    request: pb.RerankRequest
     documents: Sequence[pb.Document]
-    asked: RerankRequest
+    request: RerankRequest
+    echoes: bool
+    """Whether the answer holds the documents."""
+    is_large: bool
+    """Whether to write the answer would hold up other calls."""
 
     def answer(self, ranking: Ranking) -> bytes:
         """Write `ranking` as the message that answers it."""
-        wanted = self.documents if self.request.return_documents else ()
+        wanted = self.documents if self.echoes else ()
         return write(
             ranking,
             [document.id for document in self.documents],

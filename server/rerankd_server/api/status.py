@@ -7,7 +7,7 @@ own retrying, where a client has set it up, reads none of that: it is told by a 
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -37,6 +37,7 @@ _TABLE: dict[type[errors.RerankdError], tuple[grpc.StatusCode, str]] = {
     errors.OverloadedError: (_CODES.RESOURCE_EXHAUSTED, "OVERLOADED"),
     errors.ProviderUnavailableError: (_CODES.UNAVAILABLE, "PROVIDER_UNAVAILABLE"),
     errors.ShuttingDownError: (_CODES.UNAVAILABLE, "SHUTTING_DOWN"),
+    errors.ServerBusyError: (_CODES.RESOURCE_EXHAUSTED, "SERVER_BUSY"),
 }
 _DEFECT = (_CODES.INTERNAL, "INTERNAL")
 
@@ -46,28 +47,12 @@ _MOST_VIOLATIONS = 20
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class statuses:  # noqa: N801  # read as the statement that it stands in
-    """Ends the call with the right status, whatever the body of `async with` raises."""
-
-    __slots__ = ("_context",)
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    async def __aenter__(self) -> None:
-        pass
-
-    async def __aexit__(
-        self, _kind: type[BaseException] | None, error: BaseException | None, _: object
-    ) -> None:
-        if not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
-            return
-        if not isinstance(error, errors.RerankdError):
-            log_defect(error)
-        await _abort(self._context, error)
-
-
-async def _abort(context: Context, error: Exception) -> None:
+async def abort(context: Context, error: Exception) -> NoReturn:
+    """End the call with the status that `error` stands for; raises what gRPC ends it with."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if not isinstance(error, errors.RerankdError):
+        log_defect(error)
     code, reason, message, details = _describe(error)
     _log.debug("failed", status=code.name, reason=reason)
     status = status_pb2.Status(code=code.value[0], message=message)
@@ -76,12 +61,12 @@ async def _abort(context: Context, error: Exception) -> None:
         packed.Pack(detail)
         status.details.append(packed)
     trailers = [("grpc-status-details-bin", status.SerializeToString())]
-    if isinstance(error, errors.ProviderError):
+    if isinstance(error, errors.ProviderError | errors.ServerBusyError):
         trailers.append(("grpc-retry-pushback-ms", _pushback(error, context.time_remaining())))
     await context.abort(code, message, trailing_metadata=tuple(trailers))
 
 
-def _pushback(error: errors.ProviderError, remaining: float | None) -> str:
+def _pushback(error: errors.ProviderError | errors.ServerBusyError, remaining: float | None) -> str:
     """Say after how many milliseconds a client that retries by itself may do so; -1: it may not.
 
     Not where it would wait until its deadline, only to learn nothing. See gRFC A6.
@@ -117,7 +102,10 @@ def _details(error: Exception) -> Sequence[Message]:
                     type="UNSCORED", subject=violation.field, description=violation.description
                 )
             return [failure]
-        case errors.ProviderError(retry_after=float(seconds)):
+        case (
+            errors.ProviderError(retry_after=float(seconds))
+            | errors.ServerBusyError(retry_after=float(seconds))
+        ):
             delay = Duration()
             delay.FromNanoseconds(round(seconds * 1e9))
             return [details_pb.RetryInfo(retry_delay=delay)]

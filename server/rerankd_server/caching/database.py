@@ -150,8 +150,7 @@ class Database(diskcache.Cache):  # type: ignore[misc]  # diskcache has no types
         """
         queries = {key[:HALF] for key in keys}
         if len(queries) == 1:
-            query = queries.pop()
-            ends = (query + b"\x00" * HALF, query + b"\xff" * HALF)
+            ends = (min(keys), max(keys))
             most = 2 * len(keys) + _MORE
             rows: list[tuple[bytes, object]] = self._sql(_RANGE, (*ends, most)).fetchall()
             if len(rows) < most:

@@ -70,6 +70,8 @@ class Flights:
         self._in_flight: dict[bytes, Flight] = {}
         self._purchases: set[Purchase] = set()
         self._is_dismissed = False
+        self._looked_up: int | None = None
+        """The revision, until the event loop has gone on."""
 
     async def land(
         self, ask: Ask, candidates: Mapping[bytes, Candidate]
@@ -132,7 +134,14 @@ class Flights:
         return purchase
 
     def _revision(self) -> int:
-        return self._memory.standing().revision
+        """Return the revision that calls go by which are sent now: one look for all of them."""
+        if self._looked_up is None:
+            self._looked_up = self._memory.standing().revision
+            asyncio.get_running_loop().call_soon(self._look_again)
+        return self._looked_up
+
+    def _look_again(self) -> None:
+        self._looked_up = None
 
     def _refuse(self, keys: Sequence[bytes]) -> Landing:
         error = OverloadedError(self._room.taken, self._room.seconds_until(len(keys)))

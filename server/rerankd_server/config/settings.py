@@ -27,6 +27,28 @@ from rerankd_server.config.recipe import (
 from rerankd_server.logs import LogFormat, LogLevel
 
 _DEFAULT_MODEL = "gpt-4o-mini"
+DRAIN = 1.0
+"""Seconds; see the setting `drain`."""
+
+
+FIXED = frozenset(
+    {
+        "listen",
+        "data_dir",
+        "workers",
+        "log_format",
+        "cache_size",
+        "memory_size",
+        "cache_ttl",
+        "durability",
+        "max_message_bytes",
+        "max_bytes_in_flight",
+        "max_calls",
+        "message_timeout",
+        "idle_timeout",
+    }
+)
+"""Settings that only a restart changes."""
 
 
 class Settings(ProviderSettings):
@@ -99,6 +121,19 @@ class Settings(ProviderSettings):
         le=1 << 29,
         description="most bytes of a request, and of a ranking",
     )
+    max_bytes_in_flight: ByteSize = Field(
+        ByteSize(256 << 20),
+        ge=1 << 20,
+        description="most bytes of memory that requests take at once, on arrival and while they "
+        "are answered; a request that comes alone is always taken",
+    )
+    max_calls: int = Field(10_000, ge=1, description="most calls that are taken at once")
+    message_timeout: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="seconds in which a request has to arrive as a whole",
+    )
     time_limit: float = Field(
         300.0,
         gt=0,
@@ -117,6 +152,22 @@ class Settings(ProviderSettings):
         le=3600,
         description="seconds that running calls get when the server stops; "
         "then, calls that are already sent to the provider",
+    )
+    idle_timeout: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="seconds after which a connection without a call is closed; clients connect "
+        "anew with their next call",
+    )
+
+    drain: float | None = Field(
+        None,
+        ge=0,
+        le=3600,
+        description="seconds for which a server that stops says NOT_SERVING and serves on, so that "
+        f"clients go elsewhere first (default: {DRAIN:g} where somebody looks at its health, else "
+        "0)",
     )
 
     providers: Mapping[str, ProviderSettings] = Field(

@@ -19,6 +19,8 @@ def share_of(settings: Settings, number: int) -> Settings:
         **_limits(settings, number, workers),
         "memory_size": settings.memory_size // workers,
         "recent_size": settings.recent_size // workers,
+        "max_bytes_in_flight": settings.max_bytes_in_flight // workers,
+        "max_calls": _share(settings.max_calls, number, workers),
         "providers": providers,
     }
     return settings.model_copy(update=own)

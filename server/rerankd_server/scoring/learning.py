@@ -30,6 +30,13 @@ class Spent:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+        )
+
 
 @dataclass(slots=True)
 class SizeLimit:

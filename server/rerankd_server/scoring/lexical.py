@@ -15,10 +15,11 @@ import re
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 
 from rerankd_server.errors import ConfigError
+from rerankd_server.off_loop import OffLoop
 from rerankd_server.scoring.scorer import (
     Ask,
     Candidate,
@@ -37,8 +38,10 @@ _PASSAGE_WORDS = 60
 """An ordinary passage's length L (MS MARCO's mean is 56)."""
 _RAREST = 1e-8
 """The frequency of a word that English does not know: that of the rarest words it does."""
-_TURN = 50_000
-"""Characters scored before the event loop gets its turn: some milliseconds."""
+_TURN = 100
+"""Documents that are scored before others get their turn."""
+_SHORT = 10_000
+"""Characters that are scored while all other calls wait: about a millisecond."""
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -48,7 +51,9 @@ class LexicalScorer(Leaf):
     Raises ConfigError where the `offline` extra is not installed.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, off_loop: OffLoop | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
         try:
             self._identity = {
                 "kind": "lexical",
@@ -59,6 +64,7 @@ class LexicalScorer(Leaf):
             raise ConfigError(
                 "the lexical scorer needs word frequencies: pip install 'rerankd[server,offline]'"
             ) from None
+        self._off_loop = off_loop or OffLoop()
         self._clock = clock
 
     @property
@@ -70,17 +76,22 @@ class LexicalScorer(Leaf):
         """Score `candidates` against the query; the instruction is ignored. See `Scorer.score`."""
         await asyncio.to_thread(load_frequencies)
         weights = query_weights(ask.query)
-        scores: dict[int, Score] = {}
-        turn = 0
-        for position, candidate in enumerate(candidates):
-            if candidate.claim():
-                value = relevance(weights, candidate.text)
-                scores[position] = Judgement(value, model="lexical", scored_at=int(self._clock()))
-                turn += len(candidate.text)
-            if turn >= _TURN or position == len(candidates) - 1:
-                yield Progress(scores, usage=Usage(scored_pairs=len(scores)))
-                await asyncio.sleep(0)
-                scores, turn = {}, 0
+        for start in range(0, len(candidates), _TURN):
+            some = candidates[start : start + _TURN]
+            claimed = {start + n: each.text for n, each in enumerate(some) if each.claim()}
+            work = partial(_judgements, weights, claimed, int(self._clock()))
+            is_short = sum(map(len, claimed.values())) <= _SHORT
+            scores = work() if is_short else await self._off_loop.run(work)
+            yield Progress(scores, usage=Usage(scored_pairs=len(scores)))
+
+
+def _judgements(
+    weights: Mapping[str, float], texts: Mapping[int, str], now: int
+) -> dict[int, Score]:
+    return {
+        position: Judgement(relevance(weights, text), model="lexical", scored_at=now)
+        for position, text in texts.items()
+    }
 
 
 @lru_cache(maxsize=1)

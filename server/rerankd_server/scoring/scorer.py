@@ -141,6 +141,11 @@ class Documents(Sequence[Candidate]):
     def _priors_by_position(self) -> Mapping[int, float]:
         return self._priors()
 
+    @property
+    def characters(self) -> int:
+        """How many characters (code points) they have together."""
+        return sum(map(len, self.texts))
+
     def cut(self, limit: int) -> "Documents":
         """Give them with at most the first `limit` characters (code points) of each."""
         if max(map(len, self.texts), default=0) <= limit:
