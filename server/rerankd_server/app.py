@@ -84,7 +84,7 @@ class App:
         self._store.epoch.advance()
         self._current = Current(self._make_service())
         largest = _WITHIN_REASON * settings.max_message_bytes
-        self._server = build_server(largest, self._shares_port)
+        self._server = build_server(largest, settings.idle_timeout, self._shares_port)
         arrivals = Arrivals(self._admission, largest, settings.message_timeout)
         intake = Intake(self._server, self._admission, arrivals, largest)
         add_services(self._current, self._health, intake)

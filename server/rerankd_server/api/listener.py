@@ -17,13 +17,17 @@ _LEAST_PING_MS = 5_000
 """Half of the least that grpc-go's clients send at."""
 
 
-def build_server(largest: int, shares_port: bool) -> grpc.aio.Server:
-    """Return a server for messages of at most `largest` bytes, which may share its port."""
+def build_server(largest: int, idle_timeout: float, shares_port: bool) -> grpc.aio.Server:
+    """Return a server for messages of at most `largest` bytes, which may share its port.
+
+    It closes connections that had no call for `idle_timeout` seconds.
+    """
     return grpc.aio.server(
         options=[
             *OPTIONS,
             ("grpc.max_receive_message_length", largest),
             ("grpc.max_send_message_length", largest),
+            ("grpc.max_connection_idle_ms", round(idle_timeout * 1000)),
             # 1 and two servers share one port, each with half the calls.
             ("grpc.so_reuseport", int(shares_port)),
             # Clients may ask for a sign of life this often; gRPC's 5 minutes cut off all who do.
