@@ -34,7 +34,7 @@ from rerankd import (
 )
 from rerankd._channel import way_to
 from rerankd._errors import to_error
-from rerankd_server import app as app_module
+from rerankd_server.api import listener
 from support.network import proxy
 from support.provider import FakeProvider, Gate, completion, fails, label_in
 from support.server import running
@@ -388,7 +388,7 @@ async def test_a_server_that_falls_silent(tmp_path: Path, provider: FakeProvider
 async def test_asking_for_signs_of_life_is_allowed(
     tmp_path: Path, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_module, "_LEAST_PING_MS", 100)
+    monkeypatch.setattr(listener, "_LEAST_PING_MS", 100)
     provider.answer = Gate(label_in)
     async with (
         running(tmp_path, base_url=provider.base_url) as app,

@@ -175,7 +175,8 @@ async def test_running_calls_are_finished_before_the_end(
         await server.log("stopped")
         assert await server.ended() == 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in serve)
-        assert [log["event"] for log in server.logs] == ["ready", "stopped"]
+        events = [log["event"] for log in server.logs]
+        assert events == ["ready", "stopping", "stopping", "stopped"], "a line of each process's"
 
 
 async def test_a_second_signal_ends_the_grace_of_all(

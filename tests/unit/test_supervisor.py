@@ -15,6 +15,8 @@ def test_what_is_for_the_whole_server_is_divided() -> None:
             "workers": 3,
             "memory_size": 3 << 20,
             "recent_size": 6 << 20,
+            "max_bytes_in_flight": 9 << 20,
+            "max_calls": 8,
             "base_url": "http://a/v1",
             "providers": {"b": {"base_url": "http://b/v1", **limits}},
         }
@@ -25,8 +27,11 @@ def test_what_is_for_the_whole_server_is_divided() -> None:
             parts = [getattr(provider, name) for provider in providers]
             assert sum(parts) == value
             assert max(parts) - min(parts) <= 1
-    assert {(share.memory_size, share.recent_size) for share in shares} == {(1 << 20, 2 << 20)}
-    divided = {*limits, "memory_size", "recent_size", "providers"}
+    sizes = {(s.memory_size, s.recent_size, s.max_bytes_in_flight) for s in shares}
+    assert sizes == {(1 << 20, 2 << 20, 3 << 20)}
+    assert [share.max_calls for share in shares] == [3, 3, 2]
+    memory = {"memory_size", "recent_size", "max_bytes_in_flight"}
+    divided = {*limits, *memory, "max_calls", "providers"}
     assert shares[0].model_dump(exclude=divided) == settings.model_dump(exclude=divided)
 
 
