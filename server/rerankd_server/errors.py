@@ -52,6 +52,11 @@ class InvalidRequestError(RerankdError):
         self.violations = tuple(violations)
 
 
+def unreadable(what: str) -> InvalidRequestError:
+    """Return the error of a request that, as a whole, does or is `what`."""
+    return InvalidRequestError([Violation("request", what)])
+
+
 class UnknownModelError(RerankdError):
     """A request names a model that this server does not serve; `known` are those that it does."""
 

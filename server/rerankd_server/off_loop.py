@@ -14,6 +14,8 @@ from rerankd_server.background import Background
 
 T = TypeVar("T")
 
+MANY = 1_000
+"""Documents beyond which what is done for all of them is done here: it takes milliseconds."""
 SWITCH = 0.0005
 """Seconds after which a thread that works lets the event loop go on, where that has to: Python's
 own 5 ms are due several times in a call."""

@@ -16,7 +16,7 @@ from rerankd_server.errors import (
     UnknownModelError,
     Violation,
 )
-from rerankd_server.off_loop import OffLoop
+from rerankd_server.off_loop import MANY, OffLoop
 from rerankd_server.scoring.scorer import (
     PENDING,
     Ask,
@@ -34,8 +34,6 @@ from rerankd_server.scoring.scorer import (
 
 _log = structlog.get_logger()
 
-_MANY = 1_000
-"""Documents beyond which a ranking is made off the event loop."""
 _MOST_ERRORS = 3
 """Different errors that one log line holds."""
 _DETAILS = {
@@ -212,7 +210,7 @@ class Reranker:
             else:
                 async with _until(stop):
                     await board.follow(progress)
-        is_large = len(request.documents) > _MANY
+        is_large = len(request.documents) > MANY
         yield await self._off_loop.run(board.final) if is_large else board.final()
 
     def find(self, name: str) -> Model:

@@ -18,6 +18,7 @@ from support.provider import FakeProvider, Gate, label_in
 from support.server import SERVING, ask, health, running, stub_of
 
 MEGABYTE = 1 << 20
+FLAGS = "--max-bytes-in-flight=32MiB", "--max-message-bytes=32MiB"
 RERANK, RERANK_ONCE, CHECK = (
     f"/{name}"
     for name in (
@@ -69,9 +70,8 @@ async def test_a_message_that_never_ends_is_refused(
 async def test_many_half_sent_messages_take_bounded_memory_and_hold_up_nobody(
     provider: FakeProvider, tmp_path: Path
 ) -> None:
-    flags = "--max-bytes-in-flight=32MiB", "--max-message-bytes=32MiB"
     async with (
-        serving(tmp_path, *flags, OPENAI_BASE_URL=provider.base_url) as (server, address),
+        serving(tmp_path, *FLAGS, OPENAI_BASE_URL=provider.base_url) as (server, address),
         stub_of(address) as stub,
         AsyncExitStack() as stack,
     ):
@@ -93,9 +93,8 @@ async def test_many_half_sent_messages_take_bounded_memory_and_hold_up_nobody(
 async def test_large_requests_at_once_are_answered_or_told_to_come_again(
     provider: FakeProvider, tmp_path: Path
 ) -> None:
-    flags = "--max-bytes-in-flight=32MiB", "--max-message-bytes=32MiB"
     async with (
-        serving(tmp_path, *flags, OPENAI_BASE_URL=provider.base_url) as (server, address),
+        serving(tmp_path, *FLAGS, OPENAI_BASE_URL=provider.base_url) as (server, address),
         AsyncExitStack() as stack,
     ):
         stubs = [

@@ -104,7 +104,7 @@ class Admission:
         if memory > _SMALL and self._requests and not self._fits(self._requests + memory):
             raise self.full()
         self._requests += memory
-        self._peak = max(self._peak, self._requests)
+        self.note(self._requests)
 
     def give(self, memory: int) -> None:
         """Give back room that `take` has taken."""
@@ -117,9 +117,8 @@ class Admission:
 
         Whoever takes it has to call `worked`. Raises ServerBusyError where there is none for long.
         """
-        if not self._queue and (not self._work or self._fits(self._work + memory)):
-            self._work += memory
-            self.note(self.held)
+        if not self._queue and self._is_room_to_work(memory):
+            self._begin_work(memory)
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((memory, place))
@@ -140,10 +139,9 @@ class Admission:
             more, place = self._queue[0]
             if place.done():  # it has left
                 self._queue.popleft()
-            elif not self._work or self._fits(self._work + more):
+            elif self._is_room_to_work(more):
                 self._queue.popleft()
-                self._work += more
-                self.note(self.held)
+                self._begin_work(more)
                 place.set_result(None)
             else:
                 break
@@ -159,6 +157,13 @@ class Admission:
     def note(self, memory: int) -> None:
         """Note that so many bytes are taken, by what is admitted or by what is on its way here."""
         self._peak = max(self._peak, memory)
+
+    def _is_room_to_work(self, memory: int) -> bool:
+        return not self._work or self._fits(self._work + memory)
+
+    def _begin_work(self, memory: int) -> None:
+        self._work += memory
+        self.note(self.held)
 
     def _fits(self, memory: int) -> bool:
         return memory <= self.max_bytes // 2

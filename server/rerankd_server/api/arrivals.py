@@ -15,7 +15,7 @@ import grpc
 from rerankd_server.api.admission import Admission
 from rerankd_server.api.status import Context
 from rerankd_server.clock import Clock, Handle
-from rerankd_server.errors import InvalidRequestError, RerankdError, ServerBusyError, Violation
+from rerankd_server.errors import RerankdError, ServerBusyError
 from rerankd_server.resident import resident_bytes
 
 _PAUSE = 0.005
@@ -136,8 +136,3 @@ class _Before(NamedTuple):
     at: float = -math.inf
     memory: int | None = None
     held: int = 0
-
-
-def missing() -> InvalidRequestError:
-    """Return what is said to a call that sends no message."""
-    return InvalidRequestError([Violation("request", "is missing; send a message")])

@@ -11,10 +11,10 @@ from google.protobuf.message import DecodeError
 
 import grpc
 from rerankd_server.api.admission import Admission
-from rerankd_server.api.arrivals import Arrivals, missing
+from rerankd_server.api.arrivals import Arrivals
 from rerankd_server.api.compression import Unpacking, is_packed
 from rerankd_server.api.status import Context, abort
-from rerankd_server.errors import InvalidRequestError, Violation
+from rerankd_server.errors import unreadable
 
 Handler = Any
 """grpc's RpcMethodHandler, whose types are those of servers without asyncio."""
@@ -91,13 +91,13 @@ class Intake:
         async def one(context: Context) -> Any:
             data = await arrive(context)
             if data is None:
-                raise missing()
+                raise unreadable("is missing; send a message")
             if is_packed(data):
                 data = await self._unpacked(data)
             memory = _memory(data)
             admission.take(memory)
             try:
-                return await answer(_read(read, data), context)
+                return await answer(read_message(read, data), context)
             finally:
                 admission.give(memory)
 
@@ -111,7 +111,7 @@ class Intake:
                 if is_packed(data):
                     data = await self._unpacked(data)
                 with self._admission.request(_memory(data)):
-                    yield _read(handler.request_deserializer, data)
+                    yield read_message(handler.request_deserializer, data)
 
         async def many(context: Context) -> None:
             async for reply in handler.stream_stream(requests(context), context):
@@ -155,13 +155,12 @@ def _memory(data: bytes) -> int:
     return len(data) if len(data) > LARGE else COPIES * len(data)
 
 
-def _read(deserialize: Callable[[bytes], Any], data: bytes) -> Any:
+def read_message(deserialize: Callable[[bytes], Any], data: bytes) -> Any:
     """Read a message. Raises InvalidRequestError."""
     try:
         return deserialize(data)
     except DecodeError:
-        wrong = Violation("request", "is no message of the API's")
-        raise InvalidRequestError([wrong]) from None
+        raise unreadable("is no message of the API's") from None
 
 
 def _as_it_is(data: bytes) -> bytes:

@@ -8,29 +8,24 @@ from functools import partial
 from typing import NamedTuple
 
 import structlog
-from google.protobuf.message import DecodeError
 
 from rerankd.v1 import rerank_pb2 as pb
 from rerankd_server.api.admission import Admission
 from rerankd_server.api.call import Call
 from rerankd_server.api.familiar import Familiar, Known
-from rerankd_server.api.intake import COPIES, LARGE
+from rerankd_server.api.intake import COPIES, LARGE, read_message
 from rerankd_server.api.replies import Replies
 from rerankd_server.api.status import Context
 from rerankd_server.api.validation import Limits, documents_of, to_domain
 from rerankd_server.api.writing import write
-from rerankd_server.errors import InvalidRequestError, Violation
-from rerankd_server.off_loop import OffLoop
+from rerankd_server.off_loop import MANY, OffLoop
 from rerankd_server.reranker import Ranking, Reranker, RerankRequest
 from rerankd_server.scoring.scorer import Usage
 
-_MANY = 1_000
-"""Documents beyond which a request is read and answered off the event loop, as a large one is: all
-of that takes some milliseconds."""
 _DOCUMENT = 1_300
 """Bytes of memory that each of many documents takes beside its text, as measured."""
-_LEAST_OF_MANY = 4 * _MANY
-"""Bytes that so many documents take at least."""
+_UNCOUNTED = 64_000
+"""Bytes of a request whose documents nobody has counted: they may be many."""
 _LETTING_GO = 30e-6
 """Seconds to let go of a document that is still being scored: about twice what was measured."""
 
@@ -138,14 +133,10 @@ class RerankService:
 
     def _read(self, call: Call) -> "_Question":
         """Read a request. Raises InvalidRequestError or UnknownModelError."""
-        try:
-            request = pb.RerankRequest.FromString(call.data)
-        except DecodeError:
-            wrong = Violation("request", "is no message of the API's")
-            raise InvalidRequestError([wrong]) from None
+        request = read_message(pb.RerankRequest.FromString, call.data)
         documents = documents_of(request, self._limits)
         asked = to_domain(request, documents, len(call.data), self._limits, self._reranker.find)
-        is_large = len(documents) > _MANY or len(call.data) > LARGE
+        is_large = len(documents) > MANY or len(call.data) > LARGE
         return _Question(call, documents, asked, request.return_documents, is_large)
 
     def _final(self, question: "_Question", ranking: Ranking, message: bytes) -> bytes:
@@ -209,8 +200,8 @@ class RerankService:
 def _is_large(call: Call) -> bool:
     """Whether to read a request would hold up other calls, as far as can be told before."""
     if call.view is not None:
-        return len(call.view.documents) > _MANY
-    return len(call.data) > min(LARGE, 16 * _LEAST_OF_MANY)
+        return len(call.view.documents) > MANY
+    return len(call.data) > _UNCOUNTED
 
 
 class _Question(NamedTuple):

@@ -1,4 +1,7 @@
-"""Unpacks a reply as it comes, in steps of bounded size: a small bomb becomes no large piece."""
+"""Unpacks what comes packed, in steps of bounded size: a small bomb becomes no large piece.
+
+Replies of providers as they arrive, and requests.
+"""
 
 import zlib
 from collections.abc import Iterator
@@ -31,6 +34,11 @@ class Unpacker:
             raise UnpackError
         self._packing = next(iter(packings), "")
         self._zlib: zlib._Decompress | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the end of what is packed was reached."""
+        return self._zlib is not None and self._zlib.eof
 
     def unpack(self, packed: bytes) -> Iterator[bytes]:
         """Yield what the next bytes, `packed`, hold; raises UnpackError where that is nonsense.
